@@ -1,0 +1,182 @@
+/* vio blk: disks over vhost-user. */
+#include "daemon.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <vio/device/blk.h>
+#include <vio/host/disk.h>
+
+enum {
+	FILE_ = VIO_OPT_COMMON, READ_ONLY, NUM_QUEUES, QUEUE_SIZE, SERIAL, LOGICAL_BLOCK_SIZE, CACHE, AIO, POLL_US, THREADS, END
+};
+enum { SLOT_IMAGE = 2 };
+
+static const struct vio_opt options[END - VIO_OPT_COMMON] = {
+	[FILE_ - VIO_OPT_COMMON] = { "blk-file", "FILE", VIO_OPT_TEXT, VIO_OPT_PLACE, 1, 4095, .slot = SLOT_IMAGE,
+		.help = "The image: a file or block device; null:SIZE reads zeroes and keeps nothing, ram:SIZE lives in memory "
+		        "(SIZE in bytes, or with K, M, G, T)." },
+	[READ_ONLY - VIO_OPT_COMMON] = { "read-only", NULL, VIO_OPT_FLAG, VIO_OPT_DEVICE,
+		.help = "The guest may not write; several daemons may then serve one image." },
+	[NUM_QUEUES - VIO_OPT_COMMON] = { "num-queues", "N", VIO_OPT_NUMBER, VIO_OPT_DEVICE, 1, VIO_DEV_QUEUES, 1,
+		.help = "Request queues; 1." },
+	[QUEUE_SIZE - VIO_OPT_COMMON] = { "queue-size", "N", VIO_OPT_POWER, VIO_OPT_DEVICE, 4, 32768, 256,
+		.help = "Entries a queue may have; 256." },
+	[SERIAL - VIO_OPT_COMMON] = { "serial", "TEXT", VIO_OPT_TEXT, VIO_OPT_DEVICE, 1, 20,
+		.help = "What the guest finds in /sys/block/vdX/serial: at most 20 characters." },
+	[LOGICAL_BLOCK_SIZE - VIO_OPT_COMMON] = { "logical-block-size", "N", VIO_OPT_POWER, VIO_OPT_DEVICE, 512, 65536,
+		.help = "Bytes of a block; 512 for files, the device's own for block devices." },
+	[CACHE - VIO_OPT_COMMON] = { "cache", "writeback|none", VIO_OPT_CHOICE, VIO_OPT_DEVICE,
+		.help = "Through the host's page cache (writeback, the default), or past it (none: O_DIRECT)." },
+	[AIO - VIO_OPT_COMMON] = { "aio", "auto|io_uring|threads", VIO_OPT_CHOICE, VIO_OPT_DEVICE,
+		.help = "How what would block is done; auto takes threads where io_uring is forbidden." },
+	[POLL_US - VIO_OPT_COMMON] = { "poll-us", "N", VIO_OPT_NUMBER, VIO_OPT_PROCESS, 0, 1000000, 0,
+		.help = "Look for requests for so many microseconds before sleeping; 0. Takes processor time, gives latency." },
+	[THREADS - VIO_OPT_COMMON] = { "threads", "N", VIO_OPT_NUMBER, VIO_OPT_PROCESS, 1, 64, 1,
+		.help = "Threads the queues are spread over; 1." },
+};
+
+struct twin { const char *prefix; struct vio_disk *(*open)(uint64_t size, struct vio_disk_place place); };
+
+static struct vio_disk *open_ram(uint64_t size, struct vio_disk_place place) { return vio_disk_ram_open(size, NULL, place); }
+
+static const struct twin twins[] = { { "null:", vio_disk_null_open }, { "ram:", open_ram } };
+
+static const struct twin *find_twin(const char *file)
+{
+	for (size_t i = 0; i < sizeof twins / sizeof *twins; i++)
+		if (!strncmp(file, twins[i].prefix, strlen(twins[i].prefix)))
+			return &twins[i];
+	return NULL;
+}
+
+static bool check(const struct vio_arg *a, char *why)
+{
+	uint64_t size, block = a[LOGICAL_BLOCK_SIZE].given ? a[LOGICAL_BLOCK_SIZE].number : 512;
+	const char *file = a[FILE_].text;
+	if (!a[FILE_].given) {
+		snprintf(why, VIO_OPT_WHY, "it is not said which image to serve: add --blk-file=FILE");
+		return false;
+	}
+	const struct twin *twin = find_twin(file);
+	if (!twin)
+		return true;
+	if (!vio_opt_size(file + strlen(twin->prefix), &size) || size < block || size % block || size > INT64_MAX) {
+		snprintf(why, VIO_OPT_WHY, "--blk-file=%.60s cannot be: give a size of whole %llu-byte blocks, like %s64M", file,
+		    (unsigned long long)block, twin->prefix);
+		return false;
+	}
+	if (a[CACHE].given || a[AIO].given) {
+		snprintf(why, VIO_OPT_WHY, "--cache and --aio are for files: leave them out with --blk-file=%s", file);
+		return false;
+	}
+	return true;
+}
+
+static struct vio_disk *open_disk(struct vio_unit *u, struct vio_disk_place place, char *why)
+{
+	const struct vio_arg *a = u->args;
+	const struct twin *twin = find_twin(a[FILE_].text);
+	if (!twin) {
+		static const enum vio_aio aio[] = { VIO_AIO_AUTO, VIO_AIO_URING, VIO_AIO_THREADS };
+		u->watched = a[FILE_].text;
+		return vio_disk_file_open(&(struct vio_disk_file_options){
+			.path = a[FILE_].text, .read_only = a[READ_ONLY].given, .direct = a[CACHE].number == 1,
+			.aio = aio[a[AIO].number], .logical_block = (uint32_t)a[LOGICAL_BLOCK_SIZE].number,
+			.place = place, .queues = (unsigned)a[NUM_QUEUES].number }, why);
+	}
+	uint64_t size = 0;
+	vio_opt_size(a[FILE_].text + strlen(twin->prefix), &size);	/* check() has asked */
+	struct vio_disk *disk = twin->open(size, place);
+	if (!disk)
+		snprintf(why, VIO_OPT_WHY, "there is no memory for --blk-file=%s: choose a smaller size", a[FILE_].text);
+	else if (a[LOGICAL_BLOCK_SIZE].given)
+		disk->logical_block = (uint32_t)a[LOGICAL_BLOCK_SIZE].number;
+	return disk;
+}
+
+static bool open_blk(struct vio_unit *u, struct vio_loop *const *loops, unsigned loop_count, char *why)
+{
+	const struct vio_arg *a = u->args;
+	struct vio_disk *disk = open_disk(u, (struct vio_disk_place){ loops, loop_count }, why);
+	if (!disk)
+		return false;
+	struct vio_blk_options o = { .disk = disk, .queues = (uint16_t)a[NUM_QUEUES].number,
+		.queue_size = (uint16_t)a[QUEUE_SIZE].number, .read_only = a[READ_ONLY].given };
+	if (a[SERIAL].given)
+		memcpy(o.serial, a[SERIAL].text, strlen(a[SERIAL].text));	/* at most 20: the table */
+	const char *refused = vio_dev_open(u->dev, &vio_dev_blk, &o, &vio_vhost_port, NULL, vio_vhost_features());
+	if (refused) {
+		snprintf(why, VIO_OPT_WHY, "cannot make a disk of %s: %s", a[FILE_].text, refused);
+		vio_disk_close(disk);
+		return false;
+	}
+	u->backend = disk;
+	return true;
+}
+
+static void refresh(struct vio_unit *u)
+{
+	if (u->watched)
+		vio_disk_file_refresh(u->backend);
+}
+
+/* ---- The last flush: what was written is on stable storage when the daemon has ended ---- */
+
+struct last_flush {
+	struct vio_disk_io io;
+	struct vio_disk_chan *chan;
+	struct vio_unit *unit;
+	struct vio_task end;
+	void (*done)(struct vio_unit *u, int error);
+	int error;
+};
+
+static void end_flush(void *arg)
+{
+	struct last_flush f = *(struct last_flush *)arg;
+	f.chan->ops->close(f.chan);
+	free(arg);
+	f.done(f.unit, f.error);
+}
+
+/* A channel is not closed from inside its own call. */
+static void flush_done(struct vio_disk_io *io, int error)
+{
+	struct last_flush *f = (struct last_flush *)((char *)io - offsetof(struct last_flush, io));
+	f->error = error;
+	vio_loop_task(f->unit->loop, &f->end);
+}
+
+static void flush(struct vio_unit *u, void (*done)(struct vio_unit *u, int error))
+{
+	struct vio_disk *disk = u->backend;
+	struct last_flush *f = disk->read_only ? NULL : calloc(1, sizeof *f);
+	struct vio_disk_chan *chan = f ? disk->ops->channel(disk, 0) : NULL;	/* queue 0: the home loop's */
+	if (!chan) {
+		free(f);
+		done(u, disk->read_only ? 0 : ENOMEM);
+		return;
+	}
+	*f = (struct last_flush){ .io = { .op = VIO_DISK_FLUSH, .done = flush_done }, .chan = chan, .unit = u,
+		.end = { .fn = end_flush, .arg = f }, .done = done };
+	chan->ops->submit(chan, &f->io);
+	if (chan->ops->flush)
+		chan->ops->flush(chan);
+}
+
+static void close_blk(struct vio_unit *u) { vio_disk_close(u->backend); }
+
+const struct vio_service vio_service_blk = {
+	.type = &vio_dev_blk,
+	.program = "vio-blk",
+	.capabilities = "{\"type\": \"block\", \"features\": [\"read-only\", \"blk-file\"]}",
+	.options = {
+		.usage = "vio blk --socket-path=PATH --blk-file=FILE [options] [--socket-path=PATH --blk-file=FILE [options]]...",
+		.about = "Serves disks to virtual machines over vhost-user. Options before the first disk hold for all, after it for that one.",
+		.common = vio_daemon_options, .common_count = VIO_OPT_COMMON,
+		.own = options, .own_count = END - VIO_OPT_COMMON,
+	},
+	.threads_option = THREADS, .poll_option = POLL_US,
+	.check = check, .open = open_blk, .refresh = refresh, .flush = flush, .close = close_blk,
+};

@@ -1,0 +1,511 @@
+#include "daemon.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/inotify.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <vio/host/sandbox.h>
+#include <vio/host/sigbus.h>
+
+enum { WHY = 512, LOOPS = 64 };
+enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+#define ENDPOINT 1	/* the slot of --socket-path and --fd; services have their own from 2 on */
+
+const struct vio_opt vio_daemon_options[VIO_OPT_COMMON] = {
+	[VIO_OPT_SOCKET_PATH] = { "socket-path", "PATH", VIO_OPT_TEXT, VIO_OPT_PLACE, 1, 4095, .slot = ENDPOINT,
+		.help = "Listen on a Unix socket that is made at PATH and removed at the end." },
+	[VIO_OPT_FD] = { "fd", "N", VIO_OPT_NUMBER, VIO_OPT_PLACE, 3, 1 << 20, .slot = ENDPOINT,
+		.help = "Use the inherited descriptor N: a Unix socket that listens, or that is connected to the front end." },
+	[VIO_OPT_CONNECT] = { "connect", NULL, VIO_OPT_FLAG, VIO_OPT_DEVICE,
+		.help = "The front end listens at --socket-path: connect to it, and end when it has gone." },
+	[VIO_OPT_SOCKET_GROUP] = { "socket-group", "GROUP", VIO_OPT_TEXT, VIO_OPT_DEVICE, 1, 255,
+		.help = "Give the socket to this group (a name or a number)." },
+	[VIO_OPT_SOCKET_MODE] = { "socket-mode", "OCTAL", VIO_OPT_OCTAL, VIO_OPT_DEVICE, 0, 0777,
+		.help = "The socket's file mode; 0600, or with --socket-group 0660, unless given." },
+	[VIO_OPT_ONCE] = { "once", NULL, VIO_OPT_FLAG, VIO_OPT_PROCESS,
+		.help = "End when the first front end (of each device) has gone." },
+	[VIO_OPT_SANDBOX] = { "sandbox", "on|none", VIO_OPT_CHOICE, VIO_OPT_PROCESS,
+		.help = "Give up all privileges, files and unneeded system calls before serving (on, the default), or do not (none)." },
+	[VIO_OPT_STOP_DEADLINE] = { "stop-deadline", "SECONDS", VIO_OPT_NUMBER, VIO_OPT_PROCESS, 1, 86400, 30,
+		.help = "How long to wait for requests in flight when a queue stops, before the connection is closed; 30." },
+	[VIO_OPT_VERBOSE] = { "verbose", NULL, VIO_OPT_FLAG, VIO_OPT_PROCESS,
+		.help = "Say what is served, and what this kernel lacks." },
+	[VIO_OPT_PRINT_CAPABILITIES] = { "print-capabilities", NULL, VIO_OPT_FLAG, VIO_OPT_PROCESS,
+		.help = "Print what this program can do as JSON, for management tools, and end." },
+	[VIO_OPT_HELP] = { "help", NULL, VIO_OPT_FLAG, VIO_OPT_PROCESS, .help = "Print this text and end." },
+	[VIO_OPT_VERSION] = { "version", NULL, VIO_OPT_FLAG, VIO_OPT_PROCESS, .help = "Print the version and end." },
+};
+
+struct vio_daemon {
+	const struct vio_service *service;
+	struct vio_args args;
+	struct vio_unit *units;
+	unsigned count;
+	unsigned stopped;		/* units */
+	bool single;			/* end with the first front ends */
+	struct vio_loop *loops[LOOPS];
+	struct vio_thread *threads[LOOPS];	/* [0] is NULL: the home loop is the main thread's */
+	unsigned loop_count;
+	struct vio_watch signals, changes;	/* signalfd, inotify; fd -1: none */
+	int status;
+};
+
+void vio_say(const char *program, const char *format, ...)
+{
+	char line[1024];
+	va_list args;
+	int n = snprintf(line, sizeof line, "%s: ", program);
+	va_start(args, format);
+	n += vsnprintf(line + n, sizeof line - (size_t)n - 1, format, args);
+	va_end(args);
+	n = n < (int)sizeof line - 1 ? n : (int)sizeof line - 2;
+	line[n++] = '\n';
+	/* One write, so that lines of several processes do not mix; there is nobody to tell when it fails. */
+	if (write(STDERR_FILENO, line, (size_t)n) < 0)
+		return;
+}
+
+/* ---- Checks that touch nothing ---- */
+
+static bool refuse(char *why, const char *sentence)
+{
+	snprintf(why, WHY, "%s", sentence);
+	return false;
+}
+
+static bool same_endpoint(const struct vio_arg *a, const struct vio_arg *b)
+{
+	if (a[VIO_OPT_FD].given)
+		return b[VIO_OPT_FD].given && a[VIO_OPT_FD].number == b[VIO_OPT_FD].number;
+	return b[VIO_OPT_SOCKET_PATH].given && !strcmp(a[VIO_OPT_SOCKET_PATH].text, b[VIO_OPT_SOCKET_PATH].text);
+}
+
+static bool check_endpoint(const struct vio_arg *a, char *why)
+{
+	bool path = a[VIO_OPT_SOCKET_PATH].given;
+	if (!path && !a[VIO_OPT_FD].given)
+		return refuse(why, "it is not said where the front end connects: add --socket-path=PATH or --fd=N");
+	if (a[VIO_OPT_CONNECT].given && !path)
+		return refuse(why, "--connect needs --socket-path: a descriptor shows by itself whether it is connected");
+	if ((a[VIO_OPT_SOCKET_GROUP].given || a[VIO_OPT_SOCKET_MODE].given) && (!path || a[VIO_OPT_CONNECT].given))
+		return refuse(why, "--socket-group and --socket-mode are for a socket that is made here: leave them out");
+	return true;
+}
+
+static bool check(const struct vio_daemon *d, char *why)
+{
+	if (!d->args.devices)
+		return refuse(why, "it is not said where the front end connects: add --socket-path=PATH or --fd=N");
+	for (unsigned i = 0; i < d->args.devices; i++) {
+		const struct vio_arg *a = d->args.device[i];
+		if (!check_endpoint(a, why) || (d->service->check && !d->service->check(a, why)))
+			return false;
+		for (unsigned j = 0; j < i; j++)
+			if (same_endpoint(a, d->args.device[j]))
+				return refuse(why, "two devices have the same --socket-path or --fd: give each its own");
+	}
+	return true;
+}
+
+/* ---- The end ---- */
+
+static void after_stop(struct vio_daemon *d)
+{
+	if (++d->stopped == d->count)
+		vio_loop_quit(d->loops[0]);
+}
+
+static void flushed(struct vio_unit *u, int error)
+{
+	if (error) {
+		vio_say(u->name, "could not write everything to stable storage: %s; what was written last may be lost",
+		    strerror(error));
+		u->daemon->status = EXIT_FAILED;
+	}
+	u->state = VIO_UNIT_STOPPED;
+	after_stop(u->daemon);
+}
+
+static void vhost_stopped(void *arg)
+{
+	struct vio_unit *u = arg;
+	if (u->service->flush)
+		u->service->flush(u, flushed);
+	else
+		flushed(u, 0);
+}
+
+static void stop_unit(void *arg)
+{
+	struct vio_unit *u = arg;
+	if (u->state != VIO_UNIT_SERVING)
+		return;
+	u->state = VIO_UNIT_STOPPING;
+	vio_vhost_stop(u->vhost, vhost_stopped, u);
+}
+
+/* Not from here: vhost-user is still in the middle of its own work. */
+static void front_end_gone(void *arg)
+{
+	struct vio_unit *u = arg;
+	vio_loop_task(u->loop, &u->stop);
+}
+
+static void on_signal(struct vio_watch *w, uint32_t events)
+{
+	(void)events;
+	struct vio_daemon *d = w->arg;
+	struct signalfd_siginfo info;
+	while (read(w->fd, &info, sizeof info) == sizeof info)
+		for (unsigned i = 0; i < d->count; i++) {
+			if (info.ssi_signo != SIGHUP)
+				stop_unit(&d->units[i]);
+			else if (d->service->refresh)
+				d->service->refresh(&d->units[i]);
+		}
+}
+
+/* Somebody who had a file open for writing has closed it.  (Each single write would be told too, our own as well.) */
+static void on_change(struct vio_watch *w, uint32_t events)
+{
+	(void)events;
+	struct vio_daemon *d = w->arg;
+	char buffer[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+	for (ssize_t n; (n = read(w->fd, buffer, sizeof buffer)) > 0;)
+		for (char *at = buffer; at < buffer + n;) {
+			const struct inotify_event *e = (const struct inotify_event *)at;
+			for (unsigned i = 0; i < d->count; i++)
+				if (d->units[i].watch == e->wd && d->units[i].state == VIO_UNIT_SERVING)
+					d->service->refresh(&d->units[i]);
+			at += sizeof *e + e->len;
+		}
+}
+
+/* ---- The process ---- */
+
+static bool watch(struct vio_daemon *d, struct vio_watch *w, int fd, void (*ready)(struct vio_watch *, uint32_t), char *why)
+{
+	*w = (struct vio_watch){ .fd = fd, .events = EPOLLIN, .ready = ready, .arg = d };
+	if (fd >= 0 && vio_loop_watch(d->loops[0], w))
+		return true;
+	snprintf(why, WHY, "cannot watch a descriptor: %s; raise the limit of open files (ulimit -n)", strerror(errno));
+	return false;
+}
+
+static bool start_loops(struct vio_daemon *d, char *why)
+{
+	const struct vio_service *s = d->service;
+	d->loop_count = s->threads_option ? (unsigned)d->args.common[s->threads_option].number : 1;
+	uint64_t poll_ns = s->poll_option ? d->args.common[s->poll_option].number * 1000 : 0;
+	for (unsigned i = 0; i < d->loop_count; i++) {
+		d->threads[i] = i ? vio_thread_start("vio-queues") : NULL;
+		d->loops[i] = d->threads[i] ? vio_thread_loop(d->threads[i]) : i ? NULL : vio_loop_new();
+		if (!d->loops[i]) {
+			snprintf(why, WHY, "cannot start %u threads: %s; give a smaller --threads", d->loop_count, strerror(errno));
+			d->loop_count = i;
+			return false;
+		}
+		vio_loop_poll_time(d->loops[i], poll_ns);
+	}
+	return true;
+}
+
+static bool set_up_process(struct vio_daemon *d, char *why)
+{
+	struct rlimit files;
+	sigset_t set;
+
+	mallopt(M_ARENA_MAX, 1);	/* threads allocate hardly anything: one heap is smaller */
+	signal(SIGPIPE, SIG_IGN);
+	if (!getrlimit(RLIMIT_NOFILE, &files)) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+	/* Before there are threads, so that none of them takes these signals. */
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	if (!vio_sigbus_init()) {
+		snprintf(why, WHY, "cannot handle SIGBUS: %s", strerror(errno));
+		return false;
+	}
+	return start_loops(d, why) && watch(d, &d->signals, signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC), on_signal, why);
+}
+
+/* ---- The devices ---- */
+
+static char *unit_name(const struct vio_daemon *d, const struct vio_arg *a)
+{
+	char *name;
+	int n;
+	if (d->args.devices == 1)
+		return strdup(d->service->program);
+	if (a[VIO_OPT_FD].given)
+		n = asprintf(&name, "%s: descriptor %s", d->service->program, a[VIO_OPT_FD].text);
+	else
+		n = asprintf(&name, "%s: %s", d->service->program, a[VIO_OPT_SOCKET_PATH].text);
+	return n < 0 ? NULL : name;
+}
+
+/* Back end and device. */
+static bool open_unit(struct vio_daemon *d, struct vio_unit *u, char *why)
+{
+	size_t bytes = u->service->type->instance;
+	u->name = unit_name(d, u->args);
+	/* Pages that no queue needs are never touched. */
+	u->dev = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (u->dev == MAP_FAILED || !u->name) {
+		u->dev = u->dev == MAP_FAILED ? NULL : u->dev;
+		return refuse(why, "there is no memory for another device: serve fewer from one process");
+	}
+	if (u->service->open(u, d->loops, d->loop_count, why))
+		return true;
+	munmap(u->dev, bytes);
+	u->dev = NULL;
+	return false;
+}
+
+static bool find_group(const char *text, gid_t *group, char *why)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+	if (*text >= '0' && *text <= '9' && !*end && n < (gid_t)-1) {
+		*group = (gid_t)n;
+		return true;
+	}
+	const struct group *g = getgrnam(text);
+	if (!g) {
+		snprintf(why, WHY, "there is no group %s: give --socket-group one that there is", text);
+		return false;
+	}
+	*group = g->gr_gid;
+	return true;
+}
+
+/* A descriptor of the folder path lies in that an earlier unit has opened, or -1. */
+static int known_folder(const struct vio_daemon *d, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	size_t n = slash ? (size_t)(slash - path) + 1 : 0;
+	for (unsigned i = 0; i < d->count; i++) {
+		const struct vio_unit *u = &d->units[i];
+		if (u->socket.dir < 0)
+			continue;
+		const char *other = u->args[VIO_OPT_SOCKET_PATH].text;
+		if ((size_t)(u->socket.name - other) == n && !memcmp(other, path, n))
+			return u->socket.dir;
+	}
+	return -1;
+}
+
+static int listen_at(struct vio_daemon *d, struct vio_unit *u, char *why)
+{
+	const struct vio_arg *a = u->args;
+	struct vio_socket_options o = { .path = a[VIO_OPT_SOCKET_PATH].text, .has_group = a[VIO_OPT_SOCKET_GROUP].given };
+	if (o.has_group && !find_group(a[VIO_OPT_SOCKET_GROUP].text, &o.group, why))
+		return -1;
+	o.mode = a[VIO_OPT_SOCKET_MODE].given ? (mode_t)a[VIO_OPT_SOCKET_MODE].number : o.has_group ? 0660 : 0600;
+	int fd = vio_socket_listen(&o, why);
+	if (fd >= 0 && !vio_socket_file(&u->socket, o.path, known_folder(d, o.path), why)) {
+		close(fd);
+		unlink(o.path);
+		fd = -1;
+	}
+	return fd;
+}
+
+/* The socket, and vhost-user on it. */
+static bool serve_unit(struct vio_daemon *d, struct vio_unit *u, char *why)
+{
+	const struct vio_arg *a = u->args;
+	struct vio_vhost_options o = {
+		.dev = u->dev, .listen_fd = -1, .connected_fd = -1, .once = d->args.common[VIO_OPT_ONCE].given,
+		.loops = d->loops, .loop_count = d->loop_count,
+		.stop_deadline_ns = d->args.common[VIO_OPT_STOP_DEADLINE].number * 1000000000,
+		.ended = front_end_gone, .arg = u, .name = u->name
+	};
+	if (a[VIO_OPT_FD].given) {
+		int fd = (int)a[VIO_OPT_FD].number;
+		bool connected;
+		if (!vio_socket_inherited(fd, &connected, why))
+			return false;
+		*(connected ? &o.connected_fd : &o.listen_fd) = fd;
+	} else if (a[VIO_OPT_CONNECT].given) {
+		o.connected_fd = vio_socket_connect(a[VIO_OPT_SOCKET_PATH].text, why);
+	} else {
+		o.listen_fd = listen_at(d, u, why);
+	}
+	if (o.listen_fd < 0 && o.connected_fd < 0)
+		return false;
+	u->stop = (struct vio_task){ .fn = stop_unit, .arg = u };
+	u->vhost = vio_vhost_serve(&o, why);
+	if (u->vhost)
+		u->state = VIO_UNIT_SERVING;
+	return u->vhost != NULL;
+}
+
+/* Not vital: SIGHUP does it too, so a host that has run out of inotify instances is no reason to fail. */
+static void watch_files(struct vio_daemon *d, bool verbose)
+{
+	char why[WHY];
+	for (unsigned i = 0; i < d->count; i++) {
+		struct vio_unit *u = &d->units[i];
+		if (!u->watched || !u->service->refresh)
+			continue;
+		if (d->changes.fd < 0 && !watch(d, &d->changes, inotify_init1(IN_NONBLOCK | IN_CLOEXEC), on_change, why)) {
+			if (verbose)
+				vio_say(d->service->program, "cannot watch for images that grow: %s; send SIGHUP instead", strerror(errno));
+			return;
+		}
+		u->watch = inotify_add_watch(d->changes.fd, u->watched, IN_CLOSE_WRITE);
+		if (u->watch < 0 && verbose)
+			vio_say(u->name, "cannot watch for growth: %s; send SIGHUP instead", strerror(errno));
+	}
+}
+
+static bool open_units(struct vio_daemon *d, char *why)
+{
+	d->units = calloc(d->args.devices, sizeof *d->units);
+	if (!d->units)
+		return refuse(why, "there is no memory for so many devices: serve fewer from one process");
+	for (unsigned i = 0; i < d->args.devices; i++)
+		d->units[i] = (struct vio_unit){ .service = d->service, .args = d->args.device[i], .daemon = d, .loop = d->loops[0],
+			.watch = -1, .socket.dir = -1 };
+	d->count = d->args.devices;
+	/* Images are locked before any socket is made. */
+	for (unsigned i = 0; i < d->count; i++)
+		if (!open_unit(d, &d->units[i], why))
+			return false;
+	for (unsigned i = 0; i < d->count; i++)
+		if (!serve_unit(d, &d->units[i], why))
+			return false;
+	return true;
+}
+
+static void close_unit(struct vio_unit *u)
+{
+	if (u->vhost)
+		vio_vhost_free(u->vhost);
+	if (u->dev) {
+		vio_dev_close(u->dev);
+		u->service->close(u);
+		munmap(u->dev, u->service->type->instance);
+	}
+	vio_socket_remove(&u->socket);
+	free(u->name);
+}
+
+static void tear_down(struct vio_daemon *d)
+{
+	for (unsigned i = 0; i < d->count; i++)
+		close_unit(&d->units[i]);
+	free(d->units);
+	for (unsigned i = 1; i < d->loop_count; i++)
+		vio_thread_stop(d->threads[i]);
+	if (d->loop_count)
+		vio_loop_free(d->loops[0]);
+	vio_opt_free(&d->args);
+}
+
+/* ---- Confinement ---- */
+
+static bool confine(struct vio_daemon *d, char *why)
+{
+	const char *lacks = NULL;
+	int *folders = calloc(d->count, sizeof *folders);
+	struct vio_sandbox_options o = { .folders = folders };
+	if (!folders)
+		return refuse(why, "there is no memory for so many devices: serve fewer from one process");
+	for (unsigned i = 0; i < d->count; i++) {
+		int dir = d->units[i].socket.dir;
+		unsigned known = 0;
+		while (known < o.folder_count && folders[known] != dir)
+			known++;
+		if (dir >= 0 && known == o.folder_count)
+			folders[o.folder_count++] = dir;
+	}
+	bool ok = vio_sandbox_enter(&o, &lacks, why);
+	free(folders);
+	if (ok && lacks && d->args.common[VIO_OPT_VERBOSE].given)
+		vio_say(d->service->program, "%s", lacks);
+	return ok;
+}
+
+/* ---- The life ---- */
+
+/* Something failed when some units served already. */
+static void abandon(struct vio_daemon *d)
+{
+	bool any = false;
+	for (unsigned i = 0; i < d->count; i++)
+		if (d->units[i].state == VIO_UNIT_SERVING)
+			any = true;
+		else
+			d->stopped++;
+	for (unsigned i = 0; i < d->count; i++)
+		stop_unit(&d->units[i]);
+	if (any)
+		vio_loop_run(d->loops[0]);
+}
+
+static bool begin(struct vio_daemon *d, char *why)
+{
+	bool verbose = d->args.common[VIO_OPT_VERBOSE].given;
+	if (!set_up_process(d, why) || !open_units(d, why))
+		return false;
+	watch_files(d, verbose);
+	if (d->args.common[VIO_OPT_SANDBOX].number)
+		vio_say(d->service->program, "WARNING: --sandbox=none: whoever takes this process over has all of its user's rights");
+	else if (!confine(d, why))
+		return false;
+	for (unsigned i = 0; verbose && i < d->count; i++)
+		vio_say(d->units[i].name, "serving");
+	for (unsigned i = 0; i < d->count; i++)
+		d->units[i].args = NULL;
+	vio_opt_free(&d->args);
+	return true;
+}
+
+int vio_daemon(const struct vio_service *s, int argc, char **argv)
+{
+	char why[WHY];
+	struct vio_daemon d = { .service = s, .signals.fd = -1, .changes.fd = -1, .status = EXIT_OK };
+
+	if (!vio_opt_parse(&s->options, argc, argv, &d.args, why)) {
+		vio_say(s->program, "%s", why);
+		vio_opt_free(&d.args);
+		return EXIT_USAGE;
+	}
+	if (d.args.common[VIO_OPT_HELP].given) {
+		vio_opt_help(&s->options);
+	} else if (d.args.common[VIO_OPT_VERSION].given) {
+		printf("%s %s\n", s->program, VIO_VERSION);
+	} else if (d.args.common[VIO_OPT_PRINT_CAPABILITIES].given) {
+		printf("%s\n", s->capabilities);
+	} else if (!check(&d, why)) {
+		vio_say(s->program, "%s", why);
+		d.status = EXIT_USAGE;
+	} else if (begin(&d, why)) {
+		vio_loop_run(d.loops[0]);
+	} else {
+		vio_say(s->program, "%s", why);
+		d.status = EXIT_FAILED;
+		abandon(&d);
+	}
+	tear_down(&d);
+	return d.status;
+}

@@ -1,0 +1,65 @@
+/*
+ * The life of a device daemon, whatever the device:
+ *
+ *   options -> threads -> back ends and devices -> sockets -> vhost-user -> confinement -> serve until SIGTERM,
+ *   SIGINT or (--once, --connect) the front ends have gone -> stop, flush, close, remove the sockets
+ *
+ * A service is what a device type adds to that: its options, and how a back end and a device are made of them.
+ */
+#ifndef VIO_CMD_DAEMON_H
+#define VIO_CMD_DAEMON_H
+#include "options.h"
+#include <vio/host/loop.h>
+#include <vio/host/socket.h>
+#include <vio/vhost/backend.h>
+
+#define VIO_VERSION "0.1.0"
+
+enum {	/* the common options, in the order of their table */
+	VIO_OPT_SOCKET_PATH, VIO_OPT_FD, VIO_OPT_CONNECT, VIO_OPT_SOCKET_GROUP, VIO_OPT_SOCKET_MODE, VIO_OPT_ONCE,
+	VIO_OPT_SANDBOX, VIO_OPT_STOP_DEADLINE, VIO_OPT_VERBOSE, VIO_OPT_PRINT_CAPABILITIES, VIO_OPT_HELP, VIO_OPT_VERSION,
+	VIO_OPT_COMMON
+};
+extern const struct vio_opt vio_daemon_options[VIO_OPT_COMMON];
+
+/* One device of the process. */
+struct vio_unit {
+	const struct vio_service *service;
+	const struct vio_arg *args;	/* VIO_OPT_LIMIT; until the devices are open */
+	char *name;			/* in messages */
+	struct vio_dev *dev;		/* service->type->instance bytes; service->open opens it */
+	void *backend;			/* the service's */
+	const char *watched;		/* set by service->open: refresh when somebody has written this file; or NULL */
+	int watch;
+	struct vio_vhost *vhost;
+	struct vio_socket_file socket;
+	struct vio_daemon *daemon;
+	struct vio_loop *loop;		/* the home loop */
+	enum { VIO_UNIT_IDLE, VIO_UNIT_SERVING, VIO_UNIT_STOPPING, VIO_UNIT_STOPPED } state;
+	struct vio_task stop;
+};
+
+struct vio_service {
+	const struct vio_dev_type *type;
+	const char *program;		/* "vio-blk": in messages, and a name to be started by */
+	const char *capabilities;	/* one line of JSON: QEMU, docs/interop/vhost-user.json */
+	struct vio_opt_table options;
+	unsigned threads_option, poll_option;	/* places in the table; 0: there is no such option */
+
+	/* Is all well?  Nothing is touched yet.  False: why has a sentence. */
+	bool (*check)(const struct vio_arg *args, char *why);
+	/* Make u->backend and open u->dev.  False: why has a sentence, nothing is left open. */
+	bool (*open)(struct vio_unit *u, struct vio_loop *const *loops, unsigned loop_count, char *why);
+	/* Look at the back end again; may be NULL. */
+	void (*refresh)(struct vio_unit *u);
+	/* Put what was written on stable storage, before close; done() once, in the home loop.  NULL: nothing to do. */
+	void (*flush)(struct vio_unit *u, void (*done)(struct vio_unit *u, int error));
+	void (*close)(struct vio_unit *u);	/* the device is closed */
+};
+
+extern const struct vio_service vio_service_blk, vio_service_rng;
+
+int vio_daemon(const struct vio_service *s, int argc, char **argv);
+/* "program: sentence" in one line on standard error. */
+void vio_say(const char *program, const char *format, ...) __attribute__((format(printf, 2, 3)));
+#endif

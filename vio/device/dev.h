@@ -1,0 +1,225 @@
+/*
+ * The device core: a virtio device as every transport sees it (virtio 1.4, chapters 2 and 3).
+ *
+ * A device TYPE is one const table (struct vio_dev_type, device/table.c).  An INSTANCE is a struct that begins with struct
+ * vio_dev.  A TRANSPORT supplies struct vio_port_ops.  Neither knows the other.
+ *
+ * Per queue there are three primitives, used by every transport: start, enable, stop.  The status machine of the
+ * specification is a shim over them (vio_dev_set_status and friends, device/status.c), used by loop, mmio and pci;
+ * vhost-user drives the primitives directly.  Stop is asynchronous, the one path for stop, reset, queue reset, suspend,
+ * save: pop no more, cancel, let what is in flight end, then answer.
+ *
+ * Threads: the device-level functions are called in the device's home thread, the queue-level ones in the thread the queue
+ * belongs to (often the same one).  There is no lock: see docs/device.md.
+ */
+#ifndef VIO_DEVICE_DEV_H
+#define VIO_DEVICE_DEV_H
+#include <vio/ring/devq.h>
+#include <vio/spec/device.h>
+VIO_BEGIN_DECLS
+
+struct vio_dev;
+enum { VIO_DEV_QUEUES = 64 };		/* of one device */
+enum { VIO_DEV_TURN = 256 };		/* chains a queue may pop before others get their turn */
+
+enum vio_backend_kind { VIO_BACKEND_NONE, VIO_BACKEND_DISK, VIO_BACKEND_SOURCE };
+
+struct vio_dev_type {
+	const char *name;		/* "blk": the subcommand, the test, the fuzz target */
+	uint32_t id;
+	const unsigned char *features;	/* device-specific bit numbers the type knows, */
+	unsigned features_count;
+	const struct vio_feature_need *needs;	/* and what they need */
+	uint16_t config_len;
+	const uint8_t *config_writable;	/* config_len bytes, 0xff where a driver may write; NULL: nowhere */
+	uint16_t queue_size_max;
+	size_t instance;		/* sizeof the struct that begins with struct vio_dev */
+	size_t request;			/* sizeof the struct that begins with struct vio_chain */
+	bool queues_independent;	/* queues may run in different threads */
+	enum vio_backend_kind backend;
+
+	/*
+	 * Home thread.  open sets d->queues, drops from d->type_features what these options do not have and fills the config
+	 * space.  It returns NULL or a sentence; nothing is to be undone then.
+	 */
+	const char *(*open)(struct vio_dev *d, const void *options);
+	void (*close)(struct vio_dev *d);			/* all queues are stopped */
+	void (*config)(struct vio_dev *d, uint32_t at, uint32_t len);	/* the driver wrote config bytes (all writable) */
+	bool (*features_ok)(struct vio_dev *d, struct vio_features accepted);	/* a last word; NULL: yes */
+	void (*negotiated)(struct vio_dev *d);			/* d->accepted is settled; may adjust the config space */
+	void (*reset)(struct vio_dev *d);			/* back to the state after open; queues are stopped */
+	/* Device-specific state (2.12 device parts): bytes written or needed; load returns NULL or a sentence. */
+	size_t (*save)(struct vio_dev *d, void *to, size_t room);
+	const char *(*load)(struct vio_dev *d, const void *from, size_t n);
+
+	/* The queue's thread. */
+	const char *(*queue_start)(struct vio_dev *d, struct vio_devq *q);	/* may set q->priv; NULL: ok */
+	void (*queue_stop)(struct vio_dev *d, struct vio_devq *q);	/* nothing is in flight */
+	void (*queue)(struct vio_dev *d, struct vio_devq *q);	/* chains may be waiting: serve until pop gives NULL */
+	void (*disabled)(struct vio_dev *d, struct vio_devq *q);	/* the same, without side effects; NULL: leave them */
+	void (*turn_end)(struct vio_dev *d, struct vio_devq *q);	/* after each turn; may be NULL */
+	void (*cancel)(struct vio_dev *d, struct vio_devq *q);	/* end what is in flight soon */
+	void (*poll)(struct vio_dev *d, struct vio_devq *q);	/* look for completions; may be NULL */
+};
+
+/* What a transport does for a device. Called in the queue's thread, config() in the home thread. */
+struct vio_port_ops {
+	void (*used)(void *arg, unsigned queue);	/* used buffer notification */
+	void (*config)(void *arg);			/* configuration change notification */
+	void (*wake)(void *arg, unsigned queue);	/* call vio_dev_queue_turn() soon, not from here */
+	void (*broken)(void *arg, unsigned queue, const char *why);	/* once each time a queue breaks */
+	void (*miss)(void *arg, unsigned queue, uint64_t iova, unsigned perm);	/* IOTLB; NULL where there is none */
+	void (*unpinned)(void *arg, unsigned queue);	/* the last chain that used removed memory has ended; may be NULL */
+	void *(*alloc)(void *arg, size_t bytes);	/* zeroed memory, touched only when used; NULL: none */
+	void (*free)(void *arg, void *p, size_t bytes);
+};
+
+enum vio_queue_state { VIO_QUEUE_STOPPED, VIO_QUEUE_STARTED, VIO_QUEUE_STOPPING };
+
+typedef void vio_stopped_fn(void *arg, unsigned queue, uint32_t base);
+
+struct vio_dev_queue {
+	struct vio_devq ring;
+	enum vio_queue_state state;
+	bool enabled;
+	bool in_turn;			/* pushes need no wake */
+	bool pushed;			/* in this turn: what waited for segments may find some */
+	bool wake_sent;
+	bool told_broken, told_miss;
+	vio_stopped_fn *stopped;
+	void *stopped_arg;
+	void *memory;
+	uint64_t memory_bytes;
+	/* What the driver wrote while the queue was not live: the status machine's (device/status.c). */
+	uint64_t desc, driver, device;
+	uint16_t size;
+	bool live;			/* queue_enable */
+	uint32_t base;			/* where a suspended queue stands */
+};
+
+struct vio_dev {
+	const struct vio_dev_type *type;
+	const struct vio_port_ops *port;
+	void *port_arg;
+	uint16_t queues;		/* set by the type's open */
+	uint16_t queue_size_max;
+	uint16_t chain_max;		/* descriptors an indirect chain may have: the segment limit + 2; 0: queue size */
+	struct vio_features type_features;	/* device-specific bits of this instance */
+	struct vio_features wire;	/* device-independent bits the transport can carry */
+	struct vio_features accepted;
+	struct vio_mem *mem;		/* what queues are started with; one reference */
+	uint8_t *config;		/* type->config_len bytes inside the instance, wire order */
+	uint32_t generation;
+	/* The status machine's. */
+	uint8_t status;
+	uint8_t pending;		/* what stop is under way: 0, VIO_PENDING_* */
+	uint16_t stopping;		/* queues that have not answered */
+	bool config_due;		/* changed while suspended: tell on resume */
+	const char *needs_reset;	/* why DEVICE_NEEDS_RESET is set */
+	struct vio_dev_queue queue[VIO_DEV_QUEUES];
+};
+
+/* ---- Life ---- */
+
+/* Prepare an instance in d (type->instance zeroed bytes).  options are the type's.  NULL, or why not. */
+const char *vio_dev_open(struct vio_dev *d, const struct vio_dev_type *type, const void *options,
+    const struct vio_port_ops *port, void *port_arg, struct vio_features wire);
+void vio_dev_close(struct vio_dev *d);	/* all queues are stopped */
+
+/* The transport is another one from now on: no queue runs.  wire: device-independent features it carries. */
+void vio_dev_attach(struct vio_dev *d, const struct vio_port_ops *port, void *port_arg, struct vio_features wire);
+
+/* New guest memory for queues to be started; running ones are told by vio_dev_queue_set_mem().  Takes a reference. */
+void vio_dev_set_mem(struct vio_dev *d, struct vio_mem *mem);
+
+/* ---- Features and config space (home thread) ---- */
+
+/* type and transport: what the device offers (2.2) */
+struct vio_features vio_dev_offered(const struct vio_dev *d);
+
+/* Would FEATURES_OK be granted?  NULL: yes; otherwise why not, in words (2.2.2). */
+const char *vio_dev_features_refused(struct vio_dev *d, struct vio_features f);
+
+/* Settle the set; the caller has asked vio_dev_features_refused(). */
+void vio_dev_accept(struct vio_dev *d, struct vio_features f);
+
+/* Reads past the end give zeroes; writes go only to bytes the type lets a driver write (all of them, or nothing is done). */
+void vio_dev_config_read(const struct vio_dev *d, uint32_t at, void *to, uint32_t len);
+bool vio_dev_config_write(struct vio_dev *d, uint32_t at, const void *from, uint32_t len);
+
+/* For types: the config space has changed (2.5). */
+void vio_dev_config_changed(struct vio_dev *d);
+
+/* Back to the state after open: features, config space, generation goes on.  All queues are stopped. */
+void vio_dev_forget(struct vio_dev *d);
+
+/* ---- Queue primitives (the queue's thread) ---- */
+
+/*
+ * Start queue i at base.  place must lie in mem (the device's vio_dev_set_mem() value, of which the queue takes a
+ * reference); journal may be NULL.  NULL, or why not, in words.
+ */
+struct vio_queue_start {
+	struct vio_ring_place place;
+	uint32_t base;
+	uint64_t log_used_gpa;
+	bool log_used;
+	void *journal;
+};
+const char *vio_dev_queue_start(struct vio_dev *d, unsigned i, const struct vio_queue_start *s);
+void vio_dev_queue_enable(struct vio_dev *d, unsigned i, bool on);
+
+/*
+ * Pop no more, cancel if cancel, let what is in flight end, then call stopped (perhaps before this returns; also for a
+ * queue that is not started, with the base it had).  The buffers of a broken queue end too; it is whole afterwards.
+ */
+void vio_dev_queue_stop(struct vio_dev *d, unsigned i, bool cancel, vio_stopped_fn *stopped, void *arg);
+
+/* One turn: serve, flush, settle.  True: more is waiting, call again after the others had theirs. */
+bool vio_dev_queue_turn(struct vio_dev *d, unsigned i);
+
+/* The same for a thread that polls: never asks for kicks.  listen afterwards, before sleeping; true: look again. */
+bool vio_dev_queue_poll(struct vio_dev *d, unsigned i);
+bool vio_dev_queue_listen(struct vio_dev *d, unsigned i);
+
+/* Guest memory has changed under a running queue: see vio_devq_set_mem().  Returns the pins left. */
+uint32_t vio_dev_queue_set_mem(struct vio_dev *d, unsigned i, struct vio_mem *mem, const struct vio_region *gone);
+
+/* For types: complete a chain; a completion outside a turn asks the transport for one. */
+void vio_dev_push(struct vio_devq *q, struct vio_chain *c);
+/* For types: what the queue waited for is there. */
+void vio_dev_wake(struct vio_devq *q);
+/* For types: the request is malformed but its chain is sound: counted, and answered by the type. */
+static inline void vio_dev_refused(struct vio_devq *q) { q->stats.refused++; }
+
+/* ---- The status machine of 2.1, 3.1 and 2.13 (home thread), for loop, mmio and pci; all queues in the home thread ---- */
+
+enum { VIO_PENDING_RESET = 1, VIO_PENDING_SUSPEND = 2 };
+
+/* 0 resets; the status reads 0 when the reset is done, which is at once unless a back end needs time (port->config tells). */
+void vio_dev_set_status(struct vio_dev *d, uint8_t status);
+uint8_t vio_dev_status(const struct vio_dev *d);
+void vio_dev_set_driver_features(struct vio_dev *d, struct vio_features f);
+
+/* Queue registers (4.1.4.3, 4.2.2): ignored while the queue is live. */
+uint16_t vio_dev_queue_size_max(const struct vio_dev *d, unsigned i);	/* 0: no such queue */
+void vio_dev_queue_setup(struct vio_dev *d, unsigned i, uint16_t size, uint64_t desc, uint64_t driver, uint64_t device);
+void vio_dev_queue_go_live(struct vio_dev *d, unsigned i);		/* queue_enable = 1 */
+bool vio_dev_queue_is_live(const struct vio_dev *d, unsigned i);
+/* 2.6.1: RING_RESET.  Done when vio_dev_queue_is_live() is false. */
+void vio_dev_queue_reset(struct vio_dev *d, unsigned i);
+/* An available buffer notification, from the wire.  True: more is waiting, call again. */
+bool vio_dev_notified(struct vio_dev *d, unsigned i);
+
+/* ---- State (2.12 device parts), legal while all queues are stopped ---- */
+
+/* Bytes written, or needed when to is NULL or room too small. */
+size_t vio_dev_save(struct vio_dev *d, void *to, size_t room);
+/* All or nothing: NULL, or why the state does not fit this device. */
+const char *vio_dev_load(struct vio_dev *d, const void *from, size_t n);
+
+/* Every device type; NULL-terminated (device/table.c). */
+extern const struct vio_dev_type *const vio_dev_types[];
+const struct vio_dev_type *vio_dev_type_named(const char *name);
+VIO_END_DECLS
+#endif

@@ -1,0 +1,54 @@
+/* Disks of a Linux host (vio/backend/disk.h): a file or block device, and the twins. */
+#ifndef VIO_HOST_DISK_H
+#define VIO_HOST_DISK_H
+#include <vio/backend/disk.h>
+#include <vio/host/loop.h>
+VIO_BEGIN_DECLS
+
+enum vio_aio { VIO_AIO_AUTO, VIO_AIO_URING, VIO_AIO_THREADS };
+
+/* loops[queue % loop_count] is the thread that queue's channel lives in; loops[0] is the home thread. */
+struct vio_disk_place { struct vio_loop *const *loops; unsigned loop_count; };
+
+struct vio_disk_file_options {
+	const char *path;		/* a regular file or a block device */
+	bool read_only;
+	bool direct;			/* O_DIRECT: --cache=none */
+	enum vio_aio aio;
+	uint32_t logical_block;		/* 0: the device's own, 512 for a file */
+	struct vio_disk_place place;
+	unsigned queues;		/* how many channels will be asked for */
+};
+
+/*
+ * Opens, checks and locks the image (OFD locks on the bytes QEMU uses, so that QEMU and qemu-img respect it and are
+ * respected).  Everything that confinement would forbid later is done here: rings, threads, probes.  NULL: why has a
+ * sentence that names the remedy, in a buffer of VIO_WHY bytes.
+ */
+enum { VIO_WHY = 512 };
+struct vio_disk *vio_disk_file_open(const struct vio_disk_file_options *o, char *why);
+/* Look again how large the image is; calls resized() if that changed.  Home thread. */
+void vio_disk_file_refresh(struct vio_disk *d);
+/* What VIO_AIO_AUTO has become: io_uring where the kernel lets us, else threads. */
+enum vio_aio vio_disk_file_aio(const struct vio_disk *d);
+
+/* Bytes in memory; with erase, discard, zeroes and lifetime values, for tests.  bytes: NULL, or size bytes of the caller's. */
+struct vio_disk *vio_disk_ram_open(uint64_t size, void *bytes, struct vio_disk_place place);
+/* Keeps nothing and touches no data, so that reads leave the buffer as it was: to measure what is around it. */
+struct vio_disk *vio_disk_null_open(uint64_t size, struct vio_disk_place place);
+
+/* Wraps another disk and closes it with itself. */
+struct vio_disk_faults {
+	unsigned fail_nth;		/* the n-th request (from 1) of each channel fails with error; 0: none */
+	int error;
+	unsigned fail_every;		/* every n-th; 0: none */
+	unsigned late_every;		/* every n-th is done only on vio_disk_faulty_release() or cancel; 0: none */
+	unsigned short_every;		/* every n-th read or write moves half of its bytes, then fails; 0: none */
+};
+struct vio_disk *vio_disk_faulty_open(struct vio_disk *inner, const struct vio_disk_faults *f);
+unsigned vio_disk_faulty_held(struct vio_disk *d);
+void vio_disk_faulty_release(struct vio_disk *d);	/* all that are late, in the order they came */
+
+static inline void vio_disk_close(struct vio_disk *d) { if (d) d->ops->close(d); }
+VIO_END_DECLS
+#endif

@@ -1,0 +1,68 @@
+/*
+ * Image locks, as QEMU and its tools understand them.
+ *
+ * Permissions have numbers: 0 consistent read, 1 write, 2 write unchanged, 3 resize.  Whoever uses permission p holds a
+ * shared lock on byte 100 + p of the image; whoever can't bear that others use p holds one on byte 200 + p.  Nobody ever
+ * locks exclusively: after taking its own locks, everybody asks whether an exclusive one would be granted on the bytes
+ * that must be free.  Of two that come at once, at most one wins.  The locks are those of open file descriptions, so they
+ * also hold between disks of one process, and end with the descriptor.
+ */
+#include <vio/host/disk_file.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { USED = 100, UNSHARED = 200 };
+enum { READ = 0, WRITE = 1 };
+
+static int lock_op(int fd, int op, short type, off_t byte, struct flock *l)
+{
+	*l = (struct flock){ .l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
+	return fcntl(fd, op, l);
+}
+
+/* 0, or an errno value. */
+static int hold(int fd, off_t byte)
+{
+	struct flock l;
+
+	return lock_op(fd, F_OFD_SETLK, F_RDLCK, byte, &l) < 0 ? errno : 0;
+}
+
+static int is_free(int fd, off_t byte)
+{
+	struct flock l;
+
+	if (lock_op(fd, F_OFD_GETLK, F_WRLCK, byte, &l) < 0)
+		return errno;
+	return l.l_type == F_UNLCK ? 0 : EAGAIN;
+}
+
+bool vio_file_lock(int fd, bool read_only, const char *path, char *why)
+{
+	int error = hold(fd, USED + READ);
+
+	if (!error && !read_only)
+		error = hold(fd, USED + WRITE);
+	if (!error)
+		error = hold(fd, UNSHARED + WRITE);
+	/* Does anyone write, or forbid what we do? */
+	if (!error)
+		error = is_free(fd, USED + WRITE);
+	if (!error)
+		error = is_free(fd, UNSHARED + READ);
+	if (!error && !read_only)
+		error = is_free(fd, UNSHARED + WRITE);
+	if (!error)
+		return true;
+	if (error == EAGAIN || error == EACCES)
+		snprintf(why, VIO_WHY, read_only ?
+		    "the image %s is being written by another program; end that one first" :
+		    "the image %s is in use by another program; end that one first, or share it among readers with --read-only",
+		    path);
+	else
+		snprintf(why, VIO_WHY, "the image %s can't be locked (%s); move it to a file system that has file locks",
+		    path, strerror(error));
+	return false;
+}

@@ -1,0 +1,36 @@
+/*
+ * A transport of function calls: a driver and a device in one address space, one thread.  Every test's first wire.
+ *
+ *   struct vio_loop_wire l = { .alloc = ..., .free = ... };
+ *   vio_dev_open(dev, &vio_dev_blk, &options, &vio_loop_port, &l, vio_loop_features());
+ *   vio_loop_connect(&l, dev, platform);        and start a driver with &l.port
+ *
+ * A kick serves the queue at once, unless l->lazy: then vio_loop_pump() does.
+ */
+#ifndef VIO_TRANSPORT_LOOP_H
+#define VIO_TRANSPORT_LOOP_H
+#include <vio/device/dev.h>
+#include <vio/driver/port.h>
+VIO_BEGIN_DECLS
+
+struct vio_loop_wire {
+	struct vio_drv_port port;
+	struct vio_dev *dev;
+	void *(*alloc)(size_t bytes);	/* zeroed memory for queues: the owner's */
+	void (*free)(void *p, size_t bytes);
+	bool lazy;
+	uint64_t due[VIO_DEV_QUEUES / 64];	/* queues that asked for a turn */
+	uint64_t kicks, used, configs;
+	uint32_t last_notification;
+	const char *broken;
+};
+
+/* Device-independent features function calls can carry. */
+struct vio_features vio_loop_features(void);
+/* The port a device is opened with; arg is the wire. */
+extern const struct vio_port_ops vio_loop_port;
+void vio_loop_connect(struct vio_loop_wire *l, struct vio_dev *dev, struct vio_platform platform);
+/* Give every queue that asked for it a turn, until none asks or n turns are used up. */
+void vio_loop_pump(struct vio_loop_wire *l, unsigned turns);
+VIO_END_DECLS
+#endif
