@@ -27,12 +27,25 @@ static inline void probe_pin(int cpu)
 }
 
 enum { PROBE_ROUNDS = 20000, PROBE_TRIES = 5 };
-struct probe { _Alignas(128) unsigned ball; _Alignas(128) int cpu; };
+struct probe { _Alignas(128) unsigned ball; char apart[128]; };
+
+/* A thread that has been on that processor from its first instruction: its maker may spin on another. */
+static inline bool probe_thread(pthread_t *t, int cpu, void *(*run)(void *arg), void *arg)
+{
+	pthread_attr_t a;
+	cpu_set_t set;
+	CPU_ZERO(&set);
+	CPU_SET((unsigned)cpu, &set);
+	pthread_attr_init(&a);
+	pthread_attr_setaffinity_np(&a, sizeof set, &set);
+	bool ok = pthread_create(t, &a, run, arg) == 0;
+	pthread_attr_destroy(&a);
+	return ok;
+}
 
 static inline void *probe_other(void *arg)
 {
 	struct probe *p = arg;
-	probe_pin(p->cpu);
 	for (unsigned i = 0; i < PROBE_ROUNDS; i++) {
 		while (__atomic_load_n(&p->ball, __ATOMIC_ACQUIRE) != 2 * i + 1)
 			;
@@ -53,9 +66,9 @@ static inline double probe_line_ns(int a, int b)
 	double ns[PROBE_TRIES];
 	probe_pin(a);
 	for (unsigned t = 0; t < PROBE_TRIES; t++) {
-		struct probe p = { .ball = 0, .cpu = b };
+		struct probe p = { .ball = 0 };
 		pthread_t other;
-		if (pthread_create(&other, NULL, probe_other, &p))
+		if (!probe_thread(&other, b, probe_other, &p))
 			return -1;
 		uint64_t from = 0;
 		for (unsigned i = 0; i < PROBE_ROUNDS; i++) {

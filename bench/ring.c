@@ -57,7 +57,6 @@ static void *device(void *arg)
 	struct ring *r = arg;
 	struct vio_chain *c;
 
-	probe_pin(DEVICE_CPU);
 	vio_devq_quiet(&r->dev);
 	while (!__atomic_load_n(&r->stop, __ATOMIC_RELAXED) && !r->dev.broken) {
 		r->dev.turn = SIZE;
@@ -108,7 +107,7 @@ int main(int argc, char **argv)
 		vio_features_add(&r.features, VIO_F_RING_PACKED);
 	r.outstanding = argc > 2 ? (unsigned)atoi(argv[2]) : SIZE;
 	double before = probe_line_ns(DRIVER_CPU, DEVICE_CPU);
-	if (!set_up(&r) || pthread_create(&other, NULL, device, &r))
+	if (!set_up(&r) || !probe_thread(&other, DEVICE_CPU, device, &r))
 		return 1;
 	drive(&r, probe_now_ns() + 50000000);
 	uint64_t from = probe_now_ns();

@@ -14,7 +14,7 @@
 int vio_cmd_bench(int argc, char **argv);
 
 enum { HELP, SOCKET_PATH, RW, BS, QD, SECONDS, SIZE, QUEUES, QUEUE_SIZE, AREA, PACKED, IN_ORDER, IRQ, VERIFY, JSON, OPTIONS };
-enum { BS_MAX = 4 << 20, QD_MAX = 4096, BUFFERS_PER_REQUEST = 3, DIRECT_QUEUE_MAX = 1024 };
+enum { BS_MAX = 4 << 20, QD_MAX = 4096, BUFFERS_PER_REQUEST = 3, QUEUE_SIZE_LEAST = 256 };
 enum { VERIFY_BLOCKS = 1 << 22 };	/* a queue's at most: 4 bytes of memory each */
 
 static const struct vio_opt options[OPTIONS] = {
@@ -31,7 +31,7 @@ static const struct vio_opt options[OPTIONS] = {
 	[QUEUES] = { "queues", "N", VIO_OPT_NUMBER, VIO_OPT_PROCESS, 1, VIO_BLK_DRV_QUEUES, 1,
 		.help = "Request queues, each with a thread and a processor; 1." },
 	[QUEUE_SIZE] = { "queue-size", "N", VIO_OPT_POWER, VIO_OPT_PROCESS, 4, 32768,
-		.help = "Entries of a queue; as many as --qd needs, at least 256." },
+		.help = "Entries of a queue; 256, or as many as --qd needs. Indirect descriptors are used where 3 * qd do not fit." },
 	[AREA] = { "area", "BYTES", VIO_OPT_TEXT, VIO_OPT_PROCESS, 1, 20,
 		.help = "Memory that the data buffers are spread over; 128M." },
 	[PACKED] = { "packed", NULL, VIO_OPT_FLAG, VIO_OPT_PROCESS, .help = "Packed instead of split rings." },
@@ -124,10 +124,10 @@ static bool take_options(struct bench *b, const struct vio_args *args)
 	if (b->o.verify && (b->o.rw == BENCH_RANDREAD || b->o.rw == BENCH_READ))
 		return refuse("--verify reads back what it wrote: use it with --rw=randwrite or --rw=write.");
 	b->queue_size = (uint16_t)a[QUEUE_SIZE].number;
+	/* With indirect tables where the ring is too short for whole chains: those cost a cache line more. */
 	if (!b->queue_size)
-		for (b->queue_size = 256; b->queue_size < BUFFERS_PER_REQUEST * b->o.qd && b->queue_size < DIRECT_QUEUE_MAX; )
+		for (b->queue_size = QUEUE_SIZE_LEAST; b->queue_size < b->o.qd; )
 			b->queue_size = (uint16_t)(b->queue_size * 2);
-	/* Indirect tables only where a queue would be too short: a chain in the ring is a cache line less to fetch. */
 	if (b->o.qd > b->queue_size)
 		return refuse("--qd=%u needs a longer queue: add --queue-size=%u or more.", b->o.qd, b->o.qd);
 	return true;
@@ -233,8 +233,8 @@ static bool start_device(struct bench *b)
 	b->setup.queue_size = b->queue_size;
 	b->setup.wanted = wanted(b);
 	if (!vio_blk_start(&b->blk, vio_vhost_drv_port(b->front), &b->setup)) {
-		const char *broken = vio_vhost_broken(b->front);
-		return refuse("The device can't be started: %s.%s%s", b->blk.drv.failed, broken ? " " : "", broken ? broken : "");
+		const char *said = vio_vhost_why(b->front);
+		return refuse("The device can't be started: %s.%s%s", b->blk.drv.failed, *said ? " " : "", said);
 	}
 	return check_device(b);
 }

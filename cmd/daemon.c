@@ -405,7 +405,10 @@ static void close_unit(struct vio_unit *u)
 		u->service->close(u);
 		munmap(u->dev, u->service->type->instance);
 	}
-	vio_socket_remove(&u->socket);
+	int error = vio_socket_remove(&u->socket);
+	if (error)	/* such as root's daemon, which is not almighty any more, in somebody else's folder */
+		vio_say(u->name, "cannot remove the socket %s: %s; remove it yourself, or choose a folder that this user may write",
+		    u->socket.name, strerror(error));
 	free(u->name);
 }
 

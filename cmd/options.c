@@ -175,7 +175,7 @@ static int find(const struct vio_opt_table *t, const char *name, size_t n)
 static bool refuse_name(struct parser *p, const char *name, size_t n)
 {
 	const char *nearest = NULL;
-	unsigned least = 4;
+	unsigned least = (unsigned)(n < 60 ? n : 60) / 3 + 1;	/* one letter in three may be wrong */
 	for (unsigned i = 0; i < count(p->t); i++) {
 		unsigned d = distance(name, n, vio_opt_at(p->t, i)->name);
 		if (d < least) {
@@ -291,29 +291,33 @@ void vio_opt_free(struct vio_args *a)
 
 static void print_wrapped(const char *text, int at)
 {
-	while (*text) {
+	for (bool first = true; *text; first = false) {
 		size_t n = strcspn(text, " ");
-		if (at + (int)n + 1 > HELP_WIDTH && at > HELP_COLUMN) {
-			printf("\n%*s", HELP_COLUMN, "");
-			at = HELP_COLUMN;
-		}
-		at += printf("%.*s ", (int)n, text);
+		if (!first && at + (int)n + 1 > HELP_WIDTH)
+			at = printf("\n%*s", HELP_COLUMN, "") - 1;
+		else if (!first)
+			at += printf(" ");
+		at += printf("%.*s", (int)n, text);
 		text += n + (text[n] == ' ');
 	}
 	putchar('\n');
 }
 
+static void print_option(const struct vio_opt *o)
+{
+	int at = printf("  --%s%s%s", o->name, o->arg ? "=" : "", o->arg ? o->arg : "");
+	if (at >= HELP_COLUMN)
+		at = printf("\n") - 1;
+	at += printf("%*s", HELP_COLUMN - at, "");
+	print_wrapped(o->help, at);
+}
+
 void vio_opt_help(const struct vio_opt_table *t)
 {
-	printf("Usage: %s\n%s\n", t->usage, t->about);
-	for (unsigned i = 0; i < count(t); i++) {
-		if (i == 0 || i == t->common_count)
-			printf(i ? "\nOptions of this device:\n" : "\nOptions of every device:\n");
-		const struct vio_opt *o = vio_opt_at(t, i);
-		int at = printf("  --%s%s%s", o->name, o->arg ? "=" : "", o->arg ? o->arg : "");
-		if (at >= HELP_COLUMN)
-			at = printf("\n") - 1;
-		at += printf("%*s", HELP_COLUMN - at, "");
-		print_wrapped(o->help, at);
-	}
+	printf("Usage: %s\n%s\n\nOptions:\n", t->usage, t->about);
+	for (unsigned i = 0; i < t->own_count; i++)
+		print_option(&t->own[i]);
+	printf("\nCommon options:\n");
+	for (unsigned i = 0; i < t->common_count; i++)
+		print_option(&t->common[i]);
 }

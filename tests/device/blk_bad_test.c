@@ -127,6 +127,24 @@ static void each_row_is_refused(void **state)
 	}
 }
 
+/* On a disk of 8 GiB, too many sectors for one range are too many and not behind the end. */
+static void a_range_has_a_limit(void **state)
+{
+	const uint32_t types[] = { VIO_BLK_T_DISCARD, VIO_BLK_T_WRITE_ZEROES, VIO_BLK_T_SECURE_ERASE };
+
+	(void)state;
+	struct blk_rig b = blk_new();
+	b.t->disk.size = UINT64_C(8) << 30;
+	blk_open_start(&b, BITS(ALL_BLK));
+	assert_int_equal(vio_le32_get(blk_config(&b).max_discard_sectors), MANY - 1);
+	for (unsigned i = 0; i < 3; i++) {
+		struct vio_blk_range r = range_of(0, MANY, 0);
+		assert_int_equal(blk_do(&b, types[i], 0, &r, sizeof r, NULL, 0, NULL), VIO_BLK_S_IOERR);
+	}
+	assert_int_equal(b.t->count, 0);
+	blk_close(&b);
+}
+
 /* No whole header, or no byte for the status: nothing is asked or there is nowhere to answer. */
 static void without_header_or_status(void **state)
 {
@@ -277,6 +295,7 @@ static void a_disk_that_fails_fails_the_request(void **state)
 
 static const struct CMUnitTest tests[] = {
 	T(each_row_is_refused, "malformed requests are answered, counted, and touch nothing {blk-dev-23 blk-dev-24 blk-dev-36}"),
+	T(a_range_has_a_limit, "one range covers at most what the config space says"),
 	T(without_header_or_status, "a request without a whole header or a status byte comes back with length 0"),
 	T(status_must_be_writable, "a request with nothing writable changes nothing"),
 	T(blocks_are_whole, "a disk of larger blocks takes whole ones only"),

@@ -31,6 +31,38 @@ static void framing_is_free(void **state)
 	}
 }
 
+/* Buffers that lie apart, the later ones in front: pieces of a header have nothing to do with each other. */
+static void buffers_lie_anywhere(void **state)
+{
+	(void)state;
+	for (unsigned shape = 0; shape < SHAPES; shape++)
+		for (unsigned pieces = 1; pieces <= 8; pieces++) {
+			struct blk_rig b = blk_new();
+			struct vio_buf bufs[10];
+			uint32_t used;
+			blk_start_shape(&b, shape);
+			unsigned char *room = rig_take(b.g, 8192), *data = room + 4096, *answer = room + 100;
+			struct ask a = blk_ask(&b, VIO_BLK_T_IN, 9, NULL, 0, 0);
+			memset(room, FILL, 8192);
+			for (unsigned i = 0; i < pieces; i++) {		/* the header in so many pieces */
+				unsigned from = 16 * i / pieces, to = 16 * (i + 1) / pieces;
+				unsigned char *p = room + 2000 - 64 * i;
+				memcpy(p, a.r + from, to - from);
+				bufs[i] = (struct vio_buf){ rig_address(b.g, p), to - from };
+			}
+			bufs[pieces] = (struct vio_buf){ rig_address(b.g, data), 512 };
+			bufs[pieces + 1] = (struct vio_buf){ rig_address(b.g, answer), 1 };
+			assert_true(vio_drvq_add(&b.g->q[0], bufs, pieces, 2, room));
+			rig_kick(b.g, 0);
+			assert_ptr_equal(rig_get(b.g, 0, &used), room);
+			assert_int_equal(used, 513);
+			assert_int_equal(*answer, VIO_BLK_S_OK);
+			assert_memory_equal(data, b.t->bytes + 9 * 512, 512);
+			assert_int_equal(data[512], FILL);
+			blk_close(&b);
+		}
+}
+
 static void used_length_counts_what_was_written(void **state)
 {
 	struct blk_rig b = blk_new();
@@ -53,6 +85,9 @@ static void used_length_counts_what_was_written(void **state)
 	assert_int_equal(used, 21);
 	blk_do(&b, VIO_BLK_T_GET_ID, 0, NULL, 0, id, 21, &used);		/* one byte between is not written */
 	assert_int_equal(used, 20);
+	blk_do(&b, VIO_BLK_T_OUT, 0, block, 1024, block, 600, &used);		/* room that a write has no use for */
+	assert_int_equal(used, 0);
+	assert_true(all_are(block, 600, FILL));
 	b.t->error = EIO;
 	assert_int_equal(blk_do(&b, VIO_BLK_T_IN, 0, NULL, 0, block, 512, &used), VIO_BLK_S_IOERR);
 	assert_int_equal(used, 0);
@@ -353,7 +388,7 @@ static const struct durability durability[] = {
 	{ "both, then set to 0", true, true, false, 0, 0, true },
 	{ "both, writethrough asked for", true, true, true, -1, 0, true },
 	{ "both, writethrough asked for, then set to 1", true, true, true, 1, 1, false },
-	{ "FLUSH alone, 0 written where there is no field to write", true, false, false, 0, -1, false },
+	{ "FLUSH alone, 0 written where there is no field to write", true, false, false, 0, 1, false },
 };
 
 static struct vio_features durability_features(const struct durability *d)
@@ -557,6 +592,7 @@ static void a_turn_has_a_budget(void **state)
 		blk_add(&b, 0, &a, 0, 0);
 	}
 	rig_kick(b.g, 0);
+	vio_loop_pump(&b.g->wire, 1);
 	assert_in_range(b.t->count, 15, 16);
 	vio_loop_pump(&b.g->wire, 1);
 	assert_in_range(b.t->count, 30, 32);
@@ -704,6 +740,7 @@ static void state_is_saved_and_loaded(void **state)
 
 static const struct CMUnitTest tests[] = {
 	T(framing_is_free, "header, data and status may be cut into buffers anyhow {split-dev-1}"),
+	T(buffers_lie_anywhere, "the buffers of a request may lie anywhere {split-dev-1}"),
 	T(used_length_counts_what_was_written, "used.len counts what was written without a gap from the front"),
 	T(nothing_is_fine, "an empty read or write is answered without the disk"),
 	T(flush_ignores_data, "a flush needs no data, no sector and no negotiation"),

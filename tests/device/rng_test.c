@@ -120,6 +120,7 @@ static void a_turn_has_a_budget(void **state)
 	for (unsigned i = 0; i < 16; i++)
 		give(b, 65536, 0);
 	rig_kick(b->g, 0);
+	vio_loop_pump(&b->g->wire, 1);
 	assert_in_range(b->t.next, 4 * 65536, 4 * 65536 + 1);
 	vio_loop_pump(&b->g->wire, 16);
 	while (rig_get(b->g, 0, NULL))

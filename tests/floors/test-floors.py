@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# timeout: 200
 """The floors of docs/design.md, checked: tests/floors/test-floors.py [BUILD]
 
 A file includes its own room and lower floors only; the freestanding floors need no libc but four functions, on five

@@ -295,10 +295,11 @@ static void cancelled_ones_end_once(void **state)
 		memset(q[i].memory, (int)i | 1, q[i].memory_bytes);
 		q[i].io.op = VIO_DISK_WRITE;
 		q[i].io.offset = (uint64_t)i * BYTES;
-		rig_submit(&r, &q[i]);
 	}
-	r.chan->ops->flush(r.chan);
 	for (unsigned i = 0; i < N; i++)
+		rig_submit(&r, &q[i]);
+	r.chan->ops->flush(r.chan);
+	for (unsigned i = N; i--;)
 		if (!q[i].ended)
 			r.chan->ops->cancel(r.chan, &q[i].io);
 	rig_settle(&r);
@@ -458,7 +459,7 @@ int main(void)
 		TS(no_bytes_at_all, "requests of no bytes end well: a file by io_uring", &file_uring),
 		TS(no_bytes_at_all, "requests of no bytes end well: a file by threads", &file_threads),
 		TS(cancelled_ones_end_once, "cancelled requests end once, early or well: io_uring", &direct_uring),
-		TS(cancelled_ones_end_once, "cancelled requests end once, early or well: threads", &file_threads),
+		TS(cancelled_ones_end_once, "cancelled requests end once, early or well: threads", &direct_threads),
 		T(the_null_disk_touches_nothing, "the null disk answers and touches nothing"),
 		T(the_callers_bytes_are_served, "a disk in memory serves the caller's bytes and erases them"),
 		T(faults_come_as_planned, "the faulty disk fails the requests it was told to"),

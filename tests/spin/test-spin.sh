@@ -1,4 +1,5 @@
 #!/bin/bash
+# timeout: 300
 # The notification hand-shakes, proved: each model holds as it is, and each barrier taken out gives a counter-example.
 # Then: each barrier that the models need stands in vio/ring, under its letter.
 #

@@ -1,11 +1,12 @@
 /*
  * A disk that is a file or a block device.
  *
- *   submit --> in place: what never waits (tmpfs), or is found in the page cache (RWF_NOWAIT), up to a budget a turn
+ *   submit --> in place: what never waits (tmpfs: disk_map.c), or is found in the page cache (RWF_NOWAIT), up to a budget a turn
  *          --> io_uring or the thread pool: the rest
  *
- * Buffered writes to other file systems are not done in place: mostly a copy into the page cache, they wait for the disk
- * as soon as the kernel throttles whoever makes pages dirty, and then everything else in this thread would wait too.
+ * Buffered writes to other file systems are not done in place.  Measured on ext4, 4 KiB at random: in place 1 us in the
+ * median where io_uring takes 6, but one in some ten thousand takes 50 to 150 ms, when the kernel throttles whoever makes
+ * pages dirty; and everything else in this thread would wait with it.
  */
 #include <vio/host/disk_file.h>
 #include <errno.h>
@@ -25,7 +26,7 @@ static struct vio_file_chan *chan_of(struct vio_disk_chan *c)
 
 /* ---- In place ---- */
 
-/* Move up to IN_PLACE_IOVECS segments.  Bytes, or a negative errno value. */
+/* Bytes moved, or a negative errno value. */
 static long move_some(struct vio_file *f, struct vio_disk_io *io, size_t limit)
 {
 	struct vio_seg v[IN_PLACE_IOVECS];
@@ -44,15 +45,31 @@ static long move_some(struct vio_file *f, struct vio_disk_io *io, size_t limit)
 	return r < 0 ? -errno : r;
 }
 
+/* The same, through the mapping where it can be. */
+static long read_memory(struct vio_file *f, struct vio_map *m, struct vio_disk_io *io, size_t limit)
+{
+	uint64_t at = io->offset + io->progress, n = vio_map_read(m, at, &io->bytes, limit);
+
+	if (n)
+		return (long)n;
+	long r = move_some(f, io, limit);
+	if (r > 0) {
+		vio_map_learn(m, f->fd, at, (uint64_t)r);
+		vio_cur_skip(&io->bytes, (uint64_t)r);
+	}
+	return r;
+}
+
 /* True: done() has been called.  False: the rest is for others. */
 static bool move_in_place(struct vio_file_chan *c, struct vio_disk_io *io)
 {
 	struct vio_file *f = c->file;
+	struct vio_map *m = io->op == VIO_DISK_READ ? atomic_load_explicit(&f->map, memory_order_acquire) : NULL;
 
 	while (io->progress < io->length) {
 		if (!c->budget)
 			return false;
-		long r = move_some(f, io, c->budget);
+		long r = m ? read_memory(f, m, io, c->budget) : move_some(f, io, c->budget);
 		if (r == -EINTR)
 			continue;
 		if (r == -EAGAIN && !f->memory)
@@ -66,7 +83,8 @@ static bool move_in_place(struct vio_file_chan *c, struct vio_disk_io *io)
 			return true;
 		}
 		io->progress += (uint64_t)r;
-		vio_cur_skip(&io->bytes, (uint64_t)r);
+		if (!m)
+			vio_cur_skip(&io->bytes, (uint64_t)r);
 		c->budget -= (size_t)r;
 	}
 	io->done(io, 0);
@@ -93,6 +111,8 @@ static void submit(struct vio_disk_chan *chan, struct vio_disk_io *io)
 	if (io->op == VIO_DISK_READ ? f->memory || f->nowait : io->op == VIO_DISK_WRITE && f->memory)
 		if (move_in_place(c, io))
 			return;
+	if (f->map && (io->op == VIO_DISK_DISCARD || (io->op == VIO_DISK_ZERO && io->may_unmap)))
+		vio_map_forget(f->map, io->offset, io->length);
 	if (!c->uring || is_ioctl(f, io)) {
 		vio_pool_submit(f->pool, c, io);
 		return;
@@ -137,6 +157,8 @@ static void chan_close(struct vio_disk_chan *chan)
 
 	if (c->uring)
 		vio_uring_close(c->uring);
+	if (--c->file->channels == 0 && c->file->map)
+		vio_map_rest(c->file->map);
 }
 
 static const struct vio_disk_chan_ops chan_ops = {
@@ -156,6 +178,7 @@ static struct vio_disk_chan *channel(struct vio_disk *d, unsigned queue)
 
 	if (queue >= f->queues)
 		return NULL;
+	f->channels++;
 	f->chan[queue].budget = BUDGET;
 	return &f->chan[queue].base;
 }
@@ -168,6 +191,7 @@ static void disk_close(struct vio_disk *d)
 	for (unsigned i = 0; f->chan && i < f->queues; i++)
 		vio_uring_free(f->chan[i].uring);
 	free(f->chan);
+	vio_map_free(f->map);
 	if (f->fd >= 0)
 		close(f->fd);
 	free(f);
@@ -175,12 +199,25 @@ static void disk_close(struct vio_disk *d)
 
 static const struct vio_disk_ops ops = { .channel = channel, .close = disk_close };
 
+static void map_image(struct vio_file *f, uint64_t size)
+{
+	struct vio_map *m = vio_map_new(f->fd, size, f->map);
+
+	if (m)
+		atomic_store_explicit(&f->map, m, memory_order_release);
+}
+
 void vio_disk_file_refresh(struct vio_disk *d)
 {
-	int64_t size = vio_file_size(file_of(d));
+	struct vio_file *f = file_of(d);
+	int64_t size = vio_file_size(f);
 
 	if (size < 0 || (uint64_t)size == d->size)
 		return;
+	if (f->map && (uint64_t)size < d->size)
+		vio_map_kill(f->map);
+	else if (f->memory)
+		map_image(f, (uint64_t)size);
 	d->size = (uint64_t)size;
 	if (d->resized)
 		d->resized(d->resized_arg);
@@ -267,5 +304,7 @@ struct vio_disk *vio_disk_file_open(const struct vio_disk_file_options *o, char 
 		disk_close(&f->disk);
 		return NULL;
 	}
+	if (f->memory)
+		map_image(f, f->disk.size);
 	return &f->disk;
 }

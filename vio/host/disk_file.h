@@ -4,6 +4,7 @@
  *   disk_file.c   the disk: open, channels, what is served in place
  *   disk_probe.c  what kind of image it is, and what it can do
  *   disk_lock.c   the image locks
+ *   disk_map.c    reads of tmpfs through a mapping
  *   disk_step.c   one request as a row of system calls: what is next, and what a result means
  *   disk_uring.c  runs steps by io_uring, without waiting     } one of them,
  *   disk_pool.c   runs steps in threads that wait             } or both
@@ -21,6 +22,7 @@ enum { VIO_FILE_BOUNCE = 256 * 1024 };		/* bytes of one step whose memory is not
 struct vio_file_chan;
 struct vio_uring;
 struct vio_pool;
+struct vio_map;
 
 struct vio_file {
 	struct vio_disk disk;
@@ -32,8 +34,10 @@ struct vio_file {
 	atomic_bool nowait;		/* reads can be told not to wait */
 	atomic_bool no_punch, no_zero_range;	/* have been refused: the next weaker way is taken */
 	atomic_int sync_error;		/* a flush has failed: what was in the cache may be gone, and every later one fails too */
+	_Atomic(struct vio_map *) map;	/* of tmpfs; NULL: none */
 	struct vio_pool *pool;
 	unsigned queues;
+	atomic_uint channels;		/* open ones */
 	struct vio_file_chan *chan;
 };
 
@@ -60,6 +64,18 @@ bool vio_file_lifetime(int sysfs_fd, struct vio_disk *d);
 /* ---- disk_lock.c ---- */
 
 bool vio_file_lock(int fd, bool read_only, const char *path, char *why);
+
+/* ---- disk_map.c ---- */
+
+/* NULL: no memory or addresses for it; everything works without, more slowly. */
+struct vio_map *vio_map_new(int fd, uint64_t size, struct vio_map *older);
+void vio_map_free(struct vio_map *m);		/* and all older ones */
+void vio_map_kill(struct vio_map *m);		/* the image has become smaller */
+void vio_map_rest(struct vio_map *m);		/* nobody reads now: the pages need not be mapped */
+/* Up to n bytes at offset; how many.  0: by pread(), please, and tell what came of it to vio_map_learn(). */
+uint64_t vio_map_read(const struct vio_map *m, uint64_t offset, struct vio_cur *to, uint64_t n);
+void vio_map_learn(struct vio_map *m, int fd, uint64_t offset, uint64_t n);
+void vio_map_forget(struct vio_map *m, uint64_t offset, uint64_t n);	/* there may be holes now */
 
 /* ---- disk_step.c ---- */
 

@@ -12,9 +12,11 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 enum { USED = 100, UNSHARED = 200 };
 enum { READ = 0, WRITE = 1 };
+enum { TRIES = 30 };			/* 0.3 seconds */
 
 static int lock_op(int fd, int op, short type, off_t byte, struct flock *l)
 {
@@ -39,7 +41,8 @@ static int is_free(int fd, off_t byte)
 	return l.l_type == F_UNLCK ? 0 : EAGAIN;
 }
 
-bool vio_file_lock(int fd, bool read_only, const char *path, char *why)
+/* 0, EAGAIN when somebody is in the way, or another errno value. */
+static int try_lock(int fd, bool read_only)
 {
 	int error = hold(fd, USED + READ);
 
@@ -54,9 +57,22 @@ bool vio_file_lock(int fd, bool read_only, const char *path, char *why)
 		error = is_free(fd, UNSHARED + READ);
 	if (!error && !read_only)
 		error = is_free(fd, UNSHARED + WRITE);
+	return error == EACCES ? EAGAIN : error;
+}
+
+bool vio_file_lock(int fd, bool read_only, const char *path, char *why)
+{
+	int error;
+
+	/*
+	 * A process that was killed keeps its locks until the kernel has ended its last request, which is right: it may
+	 * still be writing.  Nothing tells when that is (a lock that waits would have to be exclusive, and disturb others).
+	 */
+	for (unsigned i = 0; (error = try_lock(fd, read_only)) == EAGAIN && i < TRIES; i++)
+		nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
 	if (!error)
 		return true;
-	if (error == EAGAIN || error == EACCES)
+	if (error == EAGAIN)
 		snprintf(why, VIO_WHY, read_only ?
 		    "the image %s is being written by another program; end that one first" :
 		    "the image %s is in use by another program; end that one first, or share it among readers with --read-only",

@@ -147,11 +147,11 @@ static int confine_other(pid_t tid)
 	return broadcast.error;
 }
 
-static int confine_others(int landlock_fd)
+static bool confine_others(int landlock_fd, char *why)
 {
 	DIR *tasks = opendir("/proc/self/task");
 	if (!tasks)
-		return errno;
+		return refuse(why, "cannot look for my threads in /proc/self/task: %s; mount /proc", strerror(errno));
 	struct sigaction old, action = { .sa_handler = on_broadcast, .sa_flags = SA_RESTART };
 	sigaction(SIGSYS, &action, &old);
 	sem_init(&broadcast.done, 0, 0);
@@ -165,7 +165,8 @@ static int confine_others(int landlock_fd)
 	closedir(tasks);
 	if (error != ETIMEDOUT)		/* the handler may still come */
 		sigaction(SIGSYS, &old, NULL);
-	return error;
+	return !error || refuse(why, "a thread cannot give up its privileges: %s; start with --sandbox=none if you must",
+	    strerror(error));
 }
 
 /* ---- seccomp ---- */
@@ -262,18 +263,18 @@ bool vio_sandbox_enter(const struct vio_sandbox_options *o, const char **lacks, 
 	if (landlock_fd == -2)
 		return false;
 	*lacks = landlock_fd < 0 ? "this kernel has no Landlock: seccomp alone keeps files from being opened" : NULL;
-	int error = confine_others(landlock_fd);
-	if (!error)
-		error = confine_thread(landlock_fd);
+	bool ok = confine_others(landlock_fd, why);
+	int error = ok ? confine_thread(landlock_fd) : 0;
+	if (error)
+		ok = refuse(why, "cannot give up privileges: %s; start with --sandbox=none if you must", strerror(error));
 	if (landlock_fd >= 0)
 		close(landlock_fd);
-	if (error)
-		return refuse(why, "cannot give up privileges: %s; start with --sandbox=none if you must", strerror(error));
-	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-	if (!filter_calls(o, why))
+	if (!ok)
 		return false;
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	ok = filter_calls(o, why);
 #ifdef SANITIZED
-	confined = true;
+	confined = ok;
 #endif
-	return true;
+	return ok;
 }

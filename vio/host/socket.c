@@ -166,10 +166,14 @@ bool vio_socket_file(struct vio_socket_file *f, const char *path, int dir_fd, ch
 	return f->dir >= 0 || refuse(why, "cannot open the folder of %s: %s", path, strerror(errno));
 }
 
-void vio_socket_remove(const struct vio_socket_file *f)
+int vio_socket_remove(const struct vio_socket_file *f)
 {
 	struct stat st;
-	if (f->dir < 0 || fstatat(f->dir, f->name, &st, AT_SYMLINK_NOFOLLOW) || st.st_dev != f->dev || st.st_ino != f->ino)
-		return;
-	unlinkat(f->dir, f->name, 0);
+	if (f->dir < 0)
+		return 0;
+	if (fstatat(f->dir, f->name, &st, AT_SYMLINK_NOFOLLOW))
+		return errno == ENOENT ? 0 : errno;
+	if (st.st_dev != f->dev || st.st_ino != f->ino)
+		return 0;
+	return unlinkat(f->dir, f->name, 0) && errno != ENOENT ? errno : 0;
 }

@@ -30,6 +30,7 @@ struct vio_socket_file {
 };
 /* path must outlive f.  dir is opened unless dir_fd, a descriptor of the same directory, is given (otherwise -1). */
 bool vio_socket_file(struct vio_socket_file *f, const char *path, int dir_fd, char *why);
-void vio_socket_remove(const struct vio_socket_file *f);
+/* 0, also when it is not there any more or is another one by now; or an errno value. */
+int vio_socket_remove(const struct vio_socket_file *f);
 VIO_END_DECLS
 #endif

@@ -97,22 +97,42 @@ bool vio_walk_far(struct vio_walk *w, uint64_t addr, uint32_t len, bool write)
 	return true;
 }
 
+/* Behind an IOMMU, wait for the first byte that is not translated yet. */
+static void no_table(struct vio_devq *q, uint64_t addr, uint64_t left)
+{
+	struct vio_mem_hit hit;
+
+	while (q->mem->iommu) {
+		if (!vio_mem_find(q->mem, addr, VIO_MEM_READ, &hit)) {
+			unreachable(q, addr, false);
+			return;
+		}
+		uint64_t n = hit.size - (addr - hit.addr);
+		if (n >= left)
+			break;
+		addr += n;
+		left -= n;
+	}
+	vio_devq_break(q, "indirect table outside guest memory, or in two regions of it");
+}
+
 const void *vio_walk_indirect(struct vio_devq *q, uint64_t addr, uint32_t len)
 {
 	if (len == 0 || len % sizeof(struct vio_split_desc)) {
 		vio_devq_break(q, "indirect table whose length is not a multiple of 16");	/* 2.7.5.3.1 */
 		return NULL;
 	}
-	const void *table = vio_mem_span(q->mem, addr, len, VIO_MEM_READ);
-	if (table)
-		return table;
-	if (len - 1 > UINT64_MAX - addr)
+	uint64_t at = addr - q->hit.addr;
+	if (at < q->hit.size && len <= q->hit.size - at && q->hit.perm & VIO_MEM_READ)
+		return q->hit.host + at;
+	if (len - 1 > UINT64_MAX - addr) {
 		vio_devq_break(q, "indirect table wraps around the end of the address space");
-	else if (q->mem->iommu)
-		unreachable(q, addr, false);
-	else
-		vio_devq_break(q, "indirect table outside guest memory, or in two regions of it");
-	return NULL;
+		return NULL;
+	}
+	const void *table = vio_mem_span(q->mem, addr, len, VIO_MEM_READ);
+	if (!table)
+		no_table(q, addr, len);
+	return table;
 }
 
 /* ---- Verbs ---- */
@@ -228,6 +248,8 @@ void vio_devq_quiet(struct vio_devq *q)
 
 bool vio_devq_listen(struct vio_devq *q)
 {
+	if (q->broken || !q->running)
+		return false;		/* nothing will come of looking again */
 	q->quiet = false;
 	return q->ops->listen(q) || q->replay_next < q->replay_count;
 }
@@ -249,6 +271,15 @@ uint64_t vio_devq_memory(uint16_t size, uint32_t request_size, uint32_t chain_ma
 	return fixed_bytes(size, request_size) + (segs + VIO_BLOCK_SEGS - 1) / VIO_BLOCK_SEGS * sizeof(struct vio_seg_block);
 }
 
+/* What is between the used and the available place is in flight: none to size places. */
+static bool check_base(uint32_t base, uint16_t size)
+{
+	uint32_t avail = base & 0x7fff, used = base >> 16 & 0x7fff;
+	bool same_lap = (base >> 15 & 1) == base >> 31;
+
+	return avail < size && used < size && (same_lap ? avail >= used : avail <= used);
+}
+
 static const char *check(const struct vio_devq_setup *s, bool packed)
 {
 	uint16_t size = s->place.size;
@@ -261,8 +292,8 @@ static const char *check(const struct vio_devq_setup *s, bool packed)
 		return "ring is outside guest memory";
 	if ((uintptr_t)s->place.desc % 16 || (uintptr_t)s->place.driver % (packed ? 4 : 2) || (uintptr_t)s->place.device % 4)
 		return "ring is misaligned";				/* 2.7, 2.8.10.1 */
-	if (packed && ((s->base & 0x7fff) >= size || (s->base >> 16 & 0x7fff) >= size))
-		return "packed ring's base is outside the ring";
+	if (packed && !check_base(s->base, size))
+		return "packed ring's base is outside the ring, or its used place is ahead of its available place";
 	if (s->memory_bytes < fixed_bytes(size, s->request_size))
 		return "not enough memory for the queue's requests";
 	return NULL;

@@ -35,7 +35,24 @@ static bool walk_table(struct vio_walk *w, const struct vio_desc *d)
 	return true;
 }
 
-static void packed_publish(struct vio_devq *q);
+static bool walk_desc(struct vio_walk *w, const struct vio_desc *d, bool lone)
+{
+	if (!(d->hi & VIO_DESC_INDIRECT))
+		return vio_walk_append(w, d->addr, d->len, d->hi & VIO_DESC_WRITE);
+	if (!w->q->indirect)
+		return vio_walk_break(w->q, "indirect descriptor, but INDIRECT_DESC was not negotiated");
+	if (!lone || d->hi & VIO_DESC_NEXT)
+		return vio_walk_break(w->q, "indirect descriptor inside a list");	/* 2.8.7.1 */
+	return walk_table(w, d);
+}
+
+/* Places of the ring that the device does not have; chains in flight hold the others (see check_base() in devq.c). */
+static uint16_t places_free(const struct vio_devq *q)
+{
+	uint32_t avail = q->packed.avail_at + (q->packed.avail_wrap == q->packed.used_wrap ? 0u : q->place.size);
+
+	return (uint16_t)(q->place.size - (avail - q->packed.used_at));
+}
 
 struct list { uint16_t id, descs; };
 
@@ -43,28 +60,19 @@ struct list { uint16_t id, descs; };
 static bool walk_list(struct vio_walk *w, struct vio_desc d, struct list *l, struct vio_journal_mark *m)
 {
 	struct vio_devq *q = w->q;
-	uint16_t i = q->packed.avail_at;
+	uint16_t i = q->packed.avail_at, room = places_free(q);
 
 	for (l->descs = 1;; l->descs++) {
-		uint16_t flags = d.hi;
 		if (__builtin_expect(q->journal != NULL, 0) && !vio_journal_packed_record(q, m, &d))
 			return vio_walk_break(q, "in-flight region has no room for the chain");
-		if (flags & VIO_DESC_INDIRECT) {
-			if (!q->indirect)
-				return vio_walk_break(q, "indirect descriptor, but INDIRECT_DESC was not negotiated");
-			if (l->descs > 1 || flags & VIO_DESC_NEXT)
-				return vio_walk_break(q, "indirect descriptor inside a list");	/* 2.8.7.1 */
-			if (!walk_table(w, &d))
-				return false;
-		} else if (!vio_walk_append(w, d.addr, d.len, flags & VIO_DESC_WRITE)) {
+		if (!walk_desc(w, &d, l->descs == 1))
 			return false;
-		}
+		if (!(d.hi & VIO_DESC_NEXT))
+			break;
+		if (l->descs == room)
+			return vio_walk_break(q, "chain of more descriptors than the queue has, or a loop");
 		if (++i == q->place.size)
 			i = 0;
-		if (!(flags & VIO_DESC_NEXT))
-			break;
-		if (l->descs == q->place.size)
-			return vio_walk_break(q, "chain of more descriptors than the queue has, or a loop");
 		d = vio_desc_load(RING(q), i);
 	}
 	l->id = d.lo;
@@ -80,37 +88,37 @@ static bool check_id(struct vio_devq *q, uint16_t id)
 	return true;
 }
 
-/* A chain that a predecessor left in the journal: its descriptors are there, not in the ring. */
-static struct vio_chain *pop_replay(struct vio_devq *q)
+/* A list that a predecessor left in the journal: its links were checked and copied at start. */
+static bool walk_journal(struct vio_walk *w, uint16_t first, struct list *l)
 {
-	struct vio_journal_packed *j = q->journal;
-	uint16_t first = q->replay[q->replay_next], at = first, num = j->desc[first].num, id = 0;
+	const struct vio_devq *q = w->q;
+	const struct vio_journal_packed *j = q->journal;
 
-	struct vio_walk w = vio_walk_begin(q);
-	for (uint16_t n = 0; n < num; n++) {
-		if (at >= q->place.size) {
-			vio_walk_break(q, "in-flight region links outside itself");
-			break;
-		}
+	for (uint16_t at = first; at < q->place.size; at = q->journal_free[at]) {
 		const struct vio_journal_packed_desc *e = &j->desc[at];
 		struct vio_desc d = { __atomic_load_n(&e->addr, __ATOMIC_RELAXED), __atomic_load_n(&e->len, __ATOMIC_RELAXED),
 			__atomic_load_n(&e->id, __ATOMIC_RELAXED), __atomic_load_n(&e->flags, __ATOMIC_RELAXED) };
-		bool indirect = d.hi & VIO_DESC_INDIRECT;
-		if (indirect && num > 1)
-			vio_walk_break(q, "in-flight region holds an indirect descriptor inside a list");
-		else if (indirect ? walk_table(&w, &d) : vio_walk_append(&w, d.addr, d.len, d.hi & VIO_DESC_WRITE))
-			id = d.lo;
-		if (q->broken || q->why_empty >= VIO_WAIT_SEGMENTS)
-			break;
-		at = __atomic_load_n(&e->next, __ATOMIC_RELAXED);
+		l->descs++;
+		l->id = d.lo;
+		if (!walk_desc(w, &d, l->descs == 1))
+			return false;
 	}
-	if (q->broken || q->why_empty >= VIO_WAIT_SEGMENTS || !check_id(q, id)) {
+	return true;
+}
+
+static struct vio_chain *pop_replay(struct vio_devq *q)
+{
+	struct list l = { 0 };
+	uint16_t first = q->replay[q->replay_next];
+	struct vio_walk w = vio_walk_begin(q);
+
+	if (!walk_journal(&w, first, &l) || !check_id(q, l.id)) {
 		vio_walk_abandon(q, w.c);
 		return NULL;
 	}
 	q->replay_next++;
 	q->from_replay = true;
-	struct vio_chain *c = vio_walk_commit(&w, id, num);
+	struct vio_chain *c = vio_walk_commit(&w, l.id, l.descs);
 	c->journal = first;
 	return c;
 }
@@ -135,6 +143,10 @@ static struct vio_chain *packed_pop(struct vio_devq *q)
 	uint64_t word = vio_packed_acquire(first);				/* barrier A */
 	if (!is_avail((uint16_t)(word >> 48), q->packed.avail_wrap))
 		return NULL;
+	if (__builtin_expect(places_free(q) == 0, 0)) {
+		vio_devq_break(q, "descriptor made available again while the device still has it");
+		return NULL;
+	}
 	struct vio_desc d = { vio_le64_get((vio_le64){ __atomic_load_n(&first->addr.wire, __ATOMIC_RELAXED) }),
 		(uint32_t)word, (uint16_t)(word >> 32), (uint16_t)(word >> 48) };
 
@@ -145,8 +157,6 @@ static struct vio_chain *packed_pop(struct vio_devq *q)
 			return c;
 		}
 	}
-	if (q->journal && q->unpublished)
-		packed_publish(q);	/* or the chain would take journal entries that a roll-back still needs */
 	struct vio_journal_mark m = { q->journal_free_head, 0, q->journal_free_head };
 	struct vio_walk w = vio_walk_begin(q);
 	if (!walk_list(&w, d, &l, &m) || !check_id(q, l.id)) {
@@ -171,30 +181,52 @@ static void packed_unpop(struct vio_devq *q, const struct vio_chain *c)
 	q->packed.avail_at = (uint16_t)(q->packed.avail_at - c->descs);
 }
 
-static void packed_put(struct vio_devq *q, const struct vio_chain *c, uint32_t len)
+static void advance_used(struct vio_devq *q, uint16_t places)
 {
-	struct vio_packed_desc *d = &RING(q)[q->packed.used_at];
-	unsigned flags = q->packed.used_wrap ? VIO_DESC_AVAIL | VIO_DESC_USED : 0;
-	uint64_t word = vio_packed_word(len, c->head, (uint16_t)(flags | (len ? VIO_DESC_WRITE : 0)));
+	uint32_t next = (uint32_t)q->packed.used_at + places;
 
-	if (__builtin_expect(q->slow, 0)) {
-		vio_mem_dirty_host(q->mem, d, sizeof *d);
-		if (q->journal)
-			vio_journal_packed_put(q, c);
-	}
-	if (q->packed.used_held) {
-		vio_packed_store(d, word);
-	} else {
-		q->packed.used_held = true;
-		q->packed.used_held_at = q->packed.used_at;
-		q->packed.used_held_word = word;
-	}
-	uint32_t next = (uint32_t)q->packed.used_at + c->descs;
 	if (next >= q->place.size) {
 		next -= q->place.size;
 		q->packed.used_wrap = !q->packed.used_wrap;
 	}
 	q->packed.used_at = (uint16_t)next;
+}
+
+static void log_place(struct vio_devq *q, uint16_t at)
+{
+	vio_mem_dirty_host(q->mem, &RING(q)[at], sizeof(struct vio_packed_desc));
+}
+
+/*
+ * With a journal each used descriptor is published by itself.  Of a batch, all but the first would already stand in the
+ * ring, used, if we died before the first; the driver would come upon them behind whatever a successor uses first.
+ */
+static void put_recorded(struct vio_devq *q, const struct vio_chain *c, uint16_t at, uint64_t word)
+{
+	vio_journal_packed_using(q, c);
+	vio_packed_release(&RING(q)[at], word);					/* barrier B */
+	vio_journal_packed_used(q, c);
+	log_place(q, at);
+}
+
+static void packed_put(struct vio_devq *q, const struct vio_chain *c, uint32_t len)
+{
+	uint16_t at = q->packed.used_at;
+	unsigned flags = q->packed.used_wrap ? VIO_DESC_AVAIL | VIO_DESC_USED : 0;
+	uint64_t word = vio_packed_word(len, c->head, (uint16_t)(flags | (len ? VIO_DESC_WRITE : 0)));
+
+	advance_used(q, c->descs);
+	if (__builtin_expect(q->journal != NULL, 0)) {
+		put_recorded(q, c, at, word);
+	} else if (q->packed.used_held) {
+		vio_packed_store(&RING(q)[at], word);
+		if (__builtin_expect(q->slow, 0))
+			log_place(q, at);
+	} else {
+		q->packed.used_held = true;
+		q->packed.used_held_at = at;
+		q->packed.used_held_word = word;
+	}
 	vio_devq_put_done(q, c->descs);
 }
 
@@ -210,12 +242,13 @@ static bool signal_due(struct vio_devq *q)
 
 static void packed_publish(struct vio_devq *q)
 {
-	if (__builtin_expect(q->journal != NULL, 0))
-		vio_journal_packed_publishing(q);
-	vio_packed_release(&RING(q)[q->packed.used_held_at], q->packed.used_held_word);	/* barrier B */
-	q->packed.used_held = false;
-	if (__builtin_expect(q->journal != NULL, 0))
-		vio_journal_packed_published(q);
+	if (q->packed.used_held) {
+		uint16_t at = q->packed.used_held_at;
+		vio_packed_release(&RING(q)[at], q->packed.used_held_word);	/* barrier B */
+		q->packed.used_held = false;
+		if (__builtin_expect(q->slow, 0))
+			log_place(q, at);
+	}
 	q->unpublished = 0;
 	vio_shared_fence();							/* barrier D */
 	vio_devq_signal(q, signal_due(q));

@@ -41,7 +41,7 @@ struct vio_drvq {
 	uint64_t desc_addr, driver_addr, device_addr;	/* what to tell the device */
 	struct vio_drvq_slot *slot;
 	uint16_t size, free_head, free_tail, free_count;
-	uint16_t kicked;		/* split: avail index at the last kick decision; packed: places filled since */
+	uint16_t kicked;		/* entries (packed: places) filled since the last kick decision; sticks at 65535 */
 	uint16_t places;		/* packed: ring places in use */
 	uint16_t unpublished;
 	struct { uint16_t avail_next, avail_published, used_next, used_seen; } split;

@@ -48,7 +48,7 @@ static void made(struct vio_drvq *q, uint16_t id, void *cookie, uint32_t writabl
 	s->last = id;
 	s->count = places;
 	q->places = (uint16_t)(q->places + places);
-	q->kicked = (uint16_t)(q->kicked + places);
+	vio_drvq_count(q, places);
 	if (++q->unpublished == VIO_DRVQ_BATCH)
 		q->ops->publish(q);
 }

@@ -20,6 +20,7 @@ static struct vio_split_desc desc(const struct vio_buf *b, bool write, bool more
 static void make_available(struct vio_drvq *q, uint16_t head)
 {
 	AVAIL(q)->ring[q->split.avail_next++ & MASK(q)] = vio_le16_of(head);
+	vio_drvq_count(q, 1);
 	if (++q->unpublished == VIO_DRVQ_BATCH)
 		q->ops->publish(q);
 }
@@ -77,14 +78,15 @@ static void split_publish(struct vio_drvq *q)
 
 static bool split_kick_due(struct vio_drvq *q)
 {
-	uint16_t old = q->kicked;
+	uint16_t now = q->split.avail_next, since = q->kicked;
 
-	q->kicked = q->split.avail_next;
-	if (old == q->split.avail_next)
+	q->kicked = 0;
+	if (since == 0)
 		return false;
 	vio_shared_fence();							/* barrier C */
 	if (q->event_idx)	/* the low bit of flags is ignored then (2.7.10.1) */
-		return vio_event_passed(vio_shared_load(vio_avail_event(q->place.device, q->size)), q->split.avail_next, old);
+		return vio_event_passed(vio_shared_load(vio_avail_event(q->place.device, q->size)), now,
+		    (uint16_t)(now - since));
 	return !(vio_shared_load(&USED(q)->flags) & VIO_USED_NO_NOTIFY);
 }
 

@@ -32,6 +32,13 @@ static inline void vio_drvq_slot_free(struct vio_drvq *q, uint16_t first, uint16
 	q->free_count = (uint16_t)(q->free_count + n);
 }
 
+/* Count what the next kick decision is about.  It sticks at its end: beyond that any event index has been passed. */
+static inline void vio_drvq_count(struct vio_drvq *q, uint16_t places)
+{
+	uint32_t n = (uint32_t)q->kicked + places;
+	q->kicked = n < UINT16_MAX ? (uint16_t)n : UINT16_MAX;
+}
+
 static inline uint32_t vio_drvq_room(const struct vio_buf *bufs, unsigned n)
 {
 	uint64_t room = 0;

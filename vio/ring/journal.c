@@ -3,6 +3,7 @@
  * instant which chains the driver still waits for.  Somebody else may scribble in the region: nothing read from it is
  * used as an index before it has been checked, and the packed free list is followed in our own copy.
  */
+#include <vio/ring/freestanding.h>
 #include <vio/ring/walk.h>
 
 #define SPLIT(q) ((struct vio_journal_split *)(q)->journal)
@@ -119,20 +120,33 @@ void vio_journal_split_published(struct vio_devq *q)
 	RELEASE(SPLIT(q)->used_idx, q->split.used_next);
 }
 
-/* The chain was never popped: what pop recorded is taken back.  A packed chain's entries are still linked as they were. */
-void vio_journal_unpopped(struct vio_devq *q, const struct vio_chain *c)
+/* ---- Packed ---- */
+
+/*
+ * The free list's two heads, and the two used places with their wrap counters, are each changed by one store: a process
+ * may die between any two.
+ */
+static void set_free(struct vio_journal_packed *j, uint16_t head, uint16_t old)
 {
-	if (!q->is_packed) {
-		RELEASE(SPLIT(q)->desc[c->head].inflight, 0);
-		return;
-	}
-	RELEASE(PACKED(q)->desc[c->journal].inflight, 0);
-	RELEASE(PACKED(q)->free_head, c->journal);
-	RELEASE(PACKED(q)->old_free_head, c->journal);
-	q->journal_free_head = c->journal;
+	union { uint16_t f[2]; uint32_t word; } u = { { head, old } };
+	RELEASE(*(uint32_t *)(void *)((char *)j + offsetof(struct vio_journal_packed, free_head)), u.word);
 }
 
-/* ---- Packed ---- */
+struct used { uint16_t at; bool wrap; };
+
+static void set_used(struct vio_journal_packed *j, struct used now, struct used old)
+{
+	union {
+		struct { uint16_t at, old_at; uint8_t wrap, old_wrap, pad[2]; } f;
+		uint64_t word;
+	} u = { { now.at, old.at, now.wrap, old.wrap, { 0, 0 } } };
+	RELEASE(*(uint64_t *)(void *)((char *)j + offsetof(struct vio_journal_packed, used_idx)), u.word);
+}
+VIO_STATIC_ASSERT(offsetof(struct vio_journal_packed, free_head) % 4 == 0 &&
+    offsetof(struct vio_journal_packed, old_free_head) == offsetof(struct vio_journal_packed, free_head) + 2 &&
+    offsetof(struct vio_journal_packed, used_idx) % 8 == 0 &&
+    offsetof(struct vio_journal_packed, old_used_wrap_counter) == offsetof(struct vio_journal_packed, used_idx) + 5,
+    "set_free, set_used");
 
 static void packed_fresh(struct vio_devq *q, struct vio_journal_packed *j)
 {
@@ -143,12 +157,9 @@ static void packed_fresh(struct vio_devq *q, struct vio_journal_packed *j)
 		q->journal_free[i] = (uint16_t)(i + 1);
 	}
 	STORE(j->desc_num, size);
-	STORE(j->free_head, 0);
-	STORE(j->old_free_head, 0);
-	STORE(j->used_idx, q->packed.used_at);
-	STORE(j->old_used_idx, q->packed.used_at);
-	STORE(j->used_wrap_counter, q->packed.used_wrap);
-	STORE(j->old_used_wrap_counter, q->packed.used_wrap);
+	struct used now = { q->packed.used_at, q->packed.used_wrap };
+	set_free(j, 0, 0);
+	set_used(j, now, now);
 	q->journal_free_head = 0;
 	RELEASE(j->version, VIO_JOURNAL_VERSION);
 }
@@ -156,50 +167,61 @@ static void packed_fresh(struct vio_devq *q, struct vio_journal_packed *j)
 /* An unfinished batch: commit it when its first descriptor has been given to the driver, otherwise roll it back. */
 static const char *packed_settle(struct vio_devq *q, struct vio_journal_packed *j)
 {
-	uint16_t old = LOAD(j->old_used_idx), size = q->place.size;
+	struct used now = { LOAD(j->used_idx), LOAD(j->used_wrap_counter) & 1 };
+	struct used old = { LOAD(j->old_used_idx), LOAD(j->old_used_wrap_counter) & 1 };
+	uint16_t head = LOAD(j->free_head), old_head = LOAD(j->old_free_head), size = q->place.size;
 
-	if (old >= size || LOAD(j->used_idx) >= size)
+	if (old.at >= size || now.at >= size)
 		return "in-flight region is damaged: its used index is outside the ring";
-	if (LOAD(j->used_idx) != old || LOAD(j->used_wrap_counter) != LOAD(j->old_used_wrap_counter)) {
-		const struct vio_packed_desc *d = (const struct vio_packed_desc *)q->place.desc + old;
+	if (now.at != old.at || now.wrap != old.wrap) {
+		const struct vio_packed_desc *d = (const struct vio_packed_desc *)q->place.desc + old.at;
 		uint16_t flags = vio_shared_load(&d->flags);
-		bool wrap = LOAD(j->old_used_wrap_counter) & 1;
-		bool still_avail = !!(flags & VIO_DESC_AVAIL) == wrap && !!(flags & VIO_DESC_USED) != wrap;
-		if (!still_avail) {
-			STORE(j->old_free_head, LOAD(j->free_head));
-			STORE(j->old_used_idx, LOAD(j->used_idx));
-			RELEASE(j->old_used_wrap_counter, LOAD(j->used_wrap_counter));
-		}
+		bool still_avail = !!(flags & VIO_DESC_AVAIL) == old.wrap && !!(flags & VIO_DESC_USED) != old.wrap;
+		if (still_avail)
+			now = old;
+		else
+			old_head = head;
 	}
-	STORE(j->free_head, LOAD(j->old_free_head));
-	STORE(j->used_idx, LOAD(j->old_used_idx));
-	RELEASE(j->used_wrap_counter, LOAD(j->old_used_wrap_counter));
-	q->packed.used_at = LOAD(j->used_idx);
-	q->packed.used_wrap = LOAD(j->used_wrap_counter) & 1;
-	return q->packed.used_at < size ? NULL : "in-flight region is damaged: its used index is outside the ring";
+	set_free(j, old_head, old_head);
+	set_used(j, now, now);
+	q->packed.used_at = now.at;
+	q->packed.used_wrap = now.wrap;
+	return NULL;
 }
 
-/* Follow the free list once, into our own copy; what is on it is not in flight.  A loop or a stray link ends it. */
+/*
+ * The links are followed once, into our own copy: the free list here, the chains in flight by packed_claim().  Until
+ * packed_start() is through, an entry holds its successor plus 1, and 0 when nobody has claimed it.
+ */
 static void packed_free_list(struct vio_devq *q, struct vio_journal_packed *j)
 {
 	uint16_t size = q->place.size, at = LOAD(j->free_head);
 
-	for (uint16_t i = 0; i < size; i++)
-		q->journal_free[i] = 0;		/* not seen; a seen one holds its successor, plus 1 for the moment */
+	memset(q->journal_free, 0, 2 * (size_t)size);
 	q->journal_free_head = at < size ? at : size;
-	while (at < size && q->journal_free[at] == 0) {
+	while (at < size) {
 		uint16_t next = LOAD(j->desc[at].next);
-		if (next > size || (next < size && q->journal_free[next]) || next == at)
-			next = size;
+		if (next >= size || next == at || q->journal_free[next])
+			next = size;	/* the end; or a loop or a stray link, which ends it too */
 		q->journal_free[at] = (uint16_t)(next + 1);
-		STORE(j->desc[at].inflight, 0);
+		STORE(j->desc[at].inflight, 0);		/* what is free is not in flight */
 		at = next;
 	}
-	for (uint16_t i = 0; i < size; i++)
-		if (q->journal_free[i])
-			q->journal_free[i]--;
-		else
-			q->journal_free[i] = size;
+}
+
+/* The entries of the chain of num that begins with at.  False: they lead outside, or belong to somebody else. */
+static bool packed_claim(struct vio_devq *q, const struct vio_journal_packed *j, uint16_t at, uint16_t num)
+{
+	uint16_t size = q->place.size;
+
+	while (at < size && !q->journal_free[at]) {
+		uint16_t next = --num ? LOAD(j->desc[at].next) : size;
+		q->journal_free[at] = (uint16_t)((next < size ? next : size) + 1);
+		if (num == 0)
+			return true;
+		at = next;
+	}
+	return false;
 }
 
 static const char *packed_start(struct vio_devq *q)
@@ -224,11 +246,15 @@ static const char *packed_start(struct vio_devq *q)
 			return "in-flight region is damaged: a flag is neither 0 nor 1";
 		if (!inflight)
 			continue;
-		if (num == 0 || num > size - descs || LOAD(j->desc[i].last) >= size)
+		if (num == 0 || num > size - descs)
 			return "in-flight region is damaged: more descriptors in flight than the ring has";
+		if (!packed_claim(q, j, i, num))
+			return "in-flight region is damaged: a chain leads outside it, or into another one";
 		descs += num;
 		q->replay[q->replay_count++] = i;
 	}
+	for (uint16_t i = 0; i < size; i++)
+		q->journal_free[i] = q->journal_free[i] ? (uint16_t)(q->journal_free[i] - 1) : (uint16_t)size;
 	sort_replay(q);
 	uint32_t at = q->packed.used_at + descs;	/* a journal knows better than the front end, which may not */
 	q->packed.avail_at = (uint16_t)(at >= size ? at - size : at);
@@ -258,41 +284,61 @@ void vio_journal_packed_popped(struct vio_devq *q, const struct vio_journal_mark
 	STORE(head->last, m->last);
 	STORE(head->counter, q->journal_counter++);
 	RELEASE(head->inflight, 1);
-	RELEASE(PACKED(q)->free_head, m->next);
-	RELEASE(PACKED(q)->old_free_head, m->next);
+	set_free(PACKED(q), m->next, m->next);
 	q->journal_free_head = m->next;
 }
 
-void vio_journal_packed_put(struct vio_devq *q, const struct vio_chain *c)
+/* The chain's entries go to the front of the free list, in our copy and in the region's links. */
+static void packed_give_back(struct vio_devq *q, const struct vio_chain *c)
 {
-	struct vio_journal_packed *j = PACKED(q);
-	uint16_t last = LOAD(j->desc[c->journal].last);
+	uint16_t last = c->journal;
 
-	if (last >= q->place.size)
-		last = c->journal;	/* somebody scribbled: the entries in between are lost to him */
-	STORE(j->desc[last].next, q->journal_free_head);
+	for (uint16_t n = 1; n < c->descs; n++)
+		last = q->journal_free[last];
+	STORE(PACKED(q)->desc[last].next, q->journal_free_head);
 	q->journal_free[last] = q->journal_free_head;
-	RELEASE(j->free_head, c->journal);
 	q->journal_free_head = c->journal;
-	q->batch[q->unpublished] = c->journal;
 }
 
-void vio_journal_packed_publishing(struct vio_devq *q)
+static struct used used_before(const struct vio_devq *q, uint16_t places)
 {
-	STORE(PACKED(q)->used_wrap_counter, q->packed.used_wrap);
-	RELEASE(PACKED(q)->used_idx, q->packed.used_at);
+	struct used u = { q->packed.used_at, q->packed.used_wrap };
+
+	if (u.at >= places)
+		return (struct used){ (uint16_t)(u.at - places), u.wrap };
+	return (struct used){ (uint16_t)(u.at + q->place.size - places), !u.wrap };
 }
 
-void vio_journal_packed_published(struct vio_devq *q)
+void vio_journal_packed_using(struct vio_devq *q, const struct vio_chain *c)
 {
-	struct vio_journal_packed *j = PACKED(q);
+	struct used now = { q->packed.used_at, q->packed.used_wrap };
+	uint16_t old_head = q->journal_free_head;
+
+	packed_give_back(q, c);
+	set_free(PACKED(q), c->journal, old_head);
+	set_used(PACKED(q), now, used_before(q, c->descs));
+}
+
+void vio_journal_packed_used(struct vio_devq *q, const struct vio_chain *c)
+{
+	struct used now = { q->packed.used_at, q->packed.used_wrap };
 
 	__atomic_thread_fence(__ATOMIC_RELEASE);
-	for (uint16_t i = 0; i < q->unpublished; i++)
-		STORE(j->desc[q->batch[i]].inflight, 0);
-	STORE(j->old_free_head, q->journal_free_head);
-	STORE(j->old_used_idx, q->packed.used_at);
-	RELEASE(j->old_used_wrap_counter, q->packed.used_wrap);
+	STORE(PACKED(q)->desc[c->journal].inflight, 0);
+	set_free(PACKED(q), c->journal, c->journal);
+	set_used(PACKED(q), now, now);
+}
+
+/* The chain was never popped: what pop recorded is taken back.  Free first: what is free counts as not in flight. */
+void vio_journal_unpopped(struct vio_devq *q, const struct vio_chain *c)
+{
+	if (!q->is_packed) {
+		RELEASE(SPLIT(q)->desc[c->head].inflight, 0);
+		return;
+	}
+	packed_give_back(q, c);
+	set_free(PACKED(q), c->journal, c->journal);
+	RELEASE(PACKED(q)->desc[c->journal].inflight, 0);
 }
 
 const char *vio_journal_start(struct vio_devq *q)

@@ -77,9 +77,16 @@ void *vio_mem_span(const struct vio_mem *m, uint64_t addr, uint64_t len, unsigne
 {
 	struct vio_mem_hit hit;
 
-	if (len == 0 || !vio_mem_find(m, addr, perm, &hit) || len > hit.size - (addr - hit.addr))
+	if (len == 0 || len - 1 > UINT64_MAX - addr || !vio_mem_find(m, addr, perm, &hit))
 		return NULL;
-	return hit.host + (addr - hit.addr);
+	unsigned char *host = hit.host + (addr - hit.addr);
+	uint64_t have = hit.size - (addr - hit.addr);
+	while (have < len) {	/* neighbours that are neighbours in the host too are one piece: pages of an IOTLB */
+		if (!vio_mem_find(m, addr + have, perm, &hit) || hit.host + (addr + have - hit.addr) != host + have)
+			return NULL;
+		have += hit.size - (addr + have - hit.addr);
+	}
+	return host;
 }
 
 void *vio_mem_span_uva(const struct vio_mem *m, uint64_t uva, uint64_t len, unsigned perm)

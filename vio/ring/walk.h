@@ -197,7 +197,6 @@ void vio_journal_split_published(struct vio_devq *q);
 struct vio_journal_mark { uint16_t first, last, next; };	/* entries that a chain takes, as it is being walked */
 bool vio_journal_packed_record(struct vio_devq *q, struct vio_journal_mark *m, const struct vio_desc *d);
 void vio_journal_packed_popped(struct vio_devq *q, const struct vio_journal_mark *m, uint16_t num);
-void vio_journal_packed_put(struct vio_devq *q, const struct vio_chain *c);
-void vio_journal_packed_publishing(struct vio_devq *q);
-void vio_journal_packed_published(struct vio_devq *q);
+void vio_journal_packed_using(struct vio_devq *q, const struct vio_chain *c);	/* before the used descriptor is written */
+void vio_journal_packed_used(struct vio_devq *q, const struct vio_chain *c);	/* after */
 #endif

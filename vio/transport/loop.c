@@ -129,10 +129,14 @@ static void kick(struct vio_drv_port *p, uint16_t i, uint32_t notification)
 
 	l->kicks++;
 	l->last_notification = notification;
+	if (l->lazy) {
+		if (i < l->dev->queues)
+			on_wake(l, i);
+		return;
+	}
 	if (vio_dev_notified(l->dev, i))
 		on_wake(l, i);
-	if (!l->lazy)
-		vio_loop_pump(l, UINT32_MAX);
+	vio_loop_pump(l, UINT32_MAX);
 }
 
 static const struct vio_drv_port_ops ops = {

@@ -479,5 +479,6 @@ bool vio_vhost_config_changed(struct vio_vhost_front *f)
 }
 
 const char *vio_vhost_broken(const struct vio_vhost_front *f) { return f->broken ? f->why : NULL; }
+const char *vio_vhost_why(const struct vio_vhost_front *f) { return f->why; }
 uint64_t vio_vhost_protocol(const struct vio_vhost_front *f) { return f->protocol; }
 uint32_t vio_vhost_queues(const struct vio_vhost_front *f) { return f->queue_count; }

@@ -59,6 +59,8 @@ unsigned vio_vhost_look_fds(const struct vio_vhost_front *f, int fds[VIO_VHOST_L
 bool vio_vhost_config_changed(struct vio_vhost_front *f);
 /* Why the connection is no use any more, or NULL. */
 const char *vio_vhost_broken(const struct vio_vhost_front *f);
+/* What went wrong last, the connection's end or a message that was refused; "" when nothing did. */
+const char *vio_vhost_why(const struct vio_vhost_front *f);
 /* The protocol features in use, and the queues that the back end says it has (0: it can't say). */
 uint64_t vio_vhost_protocol(const struct vio_vhost_front *f);
 uint32_t vio_vhost_queues(const struct vio_vhost_front *f);

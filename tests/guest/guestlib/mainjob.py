@@ -107,9 +107,9 @@ class MainJob:
 		self._row("the daemons", "end in order on SIGTERM", "", not bad, "; ".join(bad))
 
 	def _judge_disk(self, role, image):
-		device = f"blk, {'packed' if role == 'packed' else 'split'} ring"
+		device = f"blk, {'split' if role == 'split' else 'packed'} ring"
 		for text, ids, checks in DISK:
-			if role == "packed":
+			if role != "split":
 				ids = " ".join(PACKED_INSTEAD.get(name, name) for name in ids.split())
 			self._row(device, text, ids, *self._checks(role, checks))
 		looks = (

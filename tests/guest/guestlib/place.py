@@ -11,7 +11,7 @@ import time
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 KEEPER = '''cat
-for file in "$1"/alive/*; do [ -e "$file" ] && kill -9 -- $(cat "$file"); done
+for file in "$1"/alive/*; do [ -e "$file" ] && kill -9 $(cat "$file"); done
 rm -rf "$1"'''
 
 
