@@ -14,7 +14,7 @@ enum { SLOT_IMAGE = 2 };
 
 static const struct vio_opt options[END - VIO_OPT_COMMON] = {
 	[FILE_ - VIO_OPT_COMMON] = { "blk-file", "FILE", VIO_OPT_TEXT, VIO_OPT_PLACE, 1, 4095, .slot = SLOT_IMAGE,
-		.help = "The image: a file or block device; null:SIZE reads zeroes and keeps nothing, ram:SIZE lives in memory "
+		.help = "The image: a file or block device; null:SIZE moves no data and keeps nothing, ram:SIZE lives in memory "
 		        "(SIZE in bytes, or with K, M, G, T)." },
 	[READ_ONLY - VIO_OPT_COMMON] = { "read-only", NULL, VIO_OPT_FLAG, VIO_OPT_DEVICE,
 		.help = "The guest may not write; several daemons may then serve one image." },

@@ -229,6 +229,7 @@ static bool set_up_process(struct vio_daemon *d, char *why)
 
 	mallopt(M_ARENA_MAX, 1);	/* threads allocate hardly anything: one heap is smaller */
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);	/* a write beyond RLIMIT_FSIZE fails with EFBIG, which the guest is told */
 	if (!getrlimit(RLIMIT_NOFILE, &files)) {
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);

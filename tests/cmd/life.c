@@ -215,8 +215,10 @@ static void replaced_meanwhile(void **state)
 static void mode_and_group(void **state)
 {
 	(void)state;
-	static const struct { const char *option; mode_t mode; } rows[] = {
-		{ NULL, 0600 }, { "--socket-mode=666", 0666 }, { "--socket-mode=0", 0 }, { "--socket-group=0", 0660 },
+	char group[40];
+	snprintf(group, sizeof group, "--socket-group=%u", (unsigned)getgid());
+	const struct { const char *option; mode_t mode; } rows[] = {
+		{ NULL, 0600 }, { "--socket-mode=666", 0666 }, { "--socket-mode=0", 0 }, { group, 0660 },
 	};
 	umask(0077);
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -226,6 +228,7 @@ static void mode_and_group(void **state)
 		program_until(&p, "serving");
 		assert_int_equal(lstat(socket_path, &st), 0);
 		assert_int_equal(st.st_mode & 07777, rows[i].mode);
+		assert_int_equal(st.st_gid, getgid());
 		program_stop(&p, SIGTERM);
 		assert_int_equal(p.status, 0);
 	}
@@ -238,8 +241,8 @@ static void long_path(void **state)
 {
 	(void)state;
 	struct program p = { .args = { "blk", image_arg,
-		"--socket-path=/tmp/1234567890/1234567890/1234567890/1234567890/1234567890/1234567890/1234567890/1234567890/1234567890/1234567890" } };
-	expect_refusal(&p, "vio-blk: the socket path /tmp/1234567890/1234567890/1234567890/1234567890/1234567890/... is 114 bytes long: "
+		"--socket-path=/run/1234567890/1234567890/1234567890/1234567890/1234567890/1234567890/1234567890/1234567890/1234567890/1234567890" } };
+	expect_refusal(&p, "vio-blk: the socket path /run/1234567890/1234567890/1234567890/1234567890/1234567890/... is 114 bytes long: "
 	    "choose one of at most 107\n", NULL);
 }
 
@@ -334,11 +337,11 @@ static void once(void **state)
 static void bad_images(void **state)
 {
 	(void)state;
-	struct program missing = { .args = { "blk", socket_arg, "--blk-file=/tmp/vio-no-such-image" } };
+	struct program missing = { .args = { "blk", socket_arg, "--blk-file=/nonexistent/image" } };
 	program_run(&missing);
 	assert_int_equal(missing.status, 1);
 	assert_non_null(strstr(missing.said, "vio-blk: "));
-	assert_non_null(strstr(missing.said, "/tmp/vio-no-such-image"));
+	assert_non_null(strstr(missing.said, "/nonexistent/image"));
 	make_image(second, 1000);
 	struct program odd = { .args = { "blk", socket_arg, second_arg } };
 	program_run(&odd);

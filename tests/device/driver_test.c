@@ -494,7 +494,7 @@ static const struct CMUnitTest tests[] = {
 	T(a_driver_keeps_the_rules, "the driver asks nothing that it must not ask {blk-drv-12 blk-drv-16 blk-drv-17 blk-drv-18 "
 	    "blk-drv-19 blk-drv-20 blk-drv-21 blk-drv-24}"),
 	T(what_is_not_negotiated_is_not_asked, "the driver accepts RO, and asks for nothing that was not negotiated {blk-drv-13}"),
-	T(the_cache_mode_is_known, "the driver knows the cache mode and can set it {blk-drv-1 blk-drv-2 blk-drv-3 blk-drv-22}"),
+	T(the_cache_mode_is_known, "the driver knows the cache mode and can set it {blk-drv-1 blk-drv-3}"),
 	T(a_larger_disk_is_noticed, "the driver reads the capacity again when it is told {blk-drv-11}"),
 	T(a_queue_is_reset_alone, "one queue is reset and comes back smaller {core-dev-12 core-dev-13 core-dev-14 core-drv-18 core-drv-20}"),
 	T(in_flight_requests_come_back_lost, "after a reset what was in flight comes back lost, and all starts again {core-drv-29}"),

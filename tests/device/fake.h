@@ -21,6 +21,7 @@ struct fake {
 	uint8_t status;
 	/* What it does wrong. */
 	bool reset_stuck, refuses_features, restless, wire_broken, never_suspends, never_resumes, queue_stuck, takes_no_queue;
+	unsigned tears;			/* so many config reads are torn: the second half is of another time */
 	uint8_t needs_reset_at;		/* when this status bit is set, NEEDS_RESET comes with it */
 	/* What happened. */
 	uint8_t log[FAKE_LOG];		/* status values written */
@@ -81,6 +82,11 @@ static inline bool fake_config_read(struct vio_drv_port *p, uint32_t at, void *t
 	if (at + len > f->config_bytes)
 		return false;
 	memcpy(to, f->config + at, len);
+	if (f->tears) {
+		f->tears--;
+		f->generations++;
+		memset((char *)to + len / 2, 0xee, len - len / 2);
+	}
 	return true;
 }
 

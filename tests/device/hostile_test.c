@@ -125,6 +125,17 @@ static void takes_none(struct fake *f) { f->takes_no_queue = true; }
 static void reset_at_once(struct fake *f) { f->needs_reset_at = VIO_S_DRIVER_OK; }
 static void no_queues(struct fake *f) { vio_features_add(&f->offers, VIO_BLK_F_MQ); }
 
+static void mend(struct fake *f)
+{
+	f->id = VIO_ID_BLK;
+	f->offers = vio_features_or(SPLIT, BITS(VIO_F_VERSION_1));
+	f->queue_max = RIG_SIZE;
+	f->config_bytes = sizeof f->config;
+	f->reset_stuck = f->refuses_features = f->wire_broken = f->restless = f->takes_no_queue = false;
+	f->needs_reset_at = 0;
+	f->logged = 0;
+}
+
 static const struct failure failures[] = {
 	{ "another type", "another type", other_type, true },
 	{ "a placeholder", "another type", no_type, true },
@@ -160,8 +171,24 @@ static void what_fails_ends_with_a_sentence(void **state)
 			fail_msg("%s: FAILED %s", failures[i].what, told ? "set on somebody else's device" : "not set");
 		assert_int_equal(h->f->kicks, 0);
 		assert_int_equal(h->f->g->maps, 0);
+		mend(h->f);		/* mended, it is begun from the beginning */
+		assert_true(hd_start(h));
+		assert_int_equal(h->f->log[0], 0);
 		hd_close(h);
 	}
+}
+
+/* The config space changes while a wide field is read: it is read again until it held still. */
+static void a_torn_read_is_read_again(void **state)
+{
+	struct hd *h = hd_new(SPLIT);
+
+	(void)state;
+	h->f->tears = 3;
+	assert_true(hd_start(h));
+	assert_int_equal(h->f->tears, 0);
+	assert_int_equal(h->b.capacity, 2048);
+	hd_close(h);
 }
 
 /* ---- The config space lies (E6) ---- */
@@ -350,6 +377,29 @@ static void descriptors_are_not_read_back(void **state)
 		assert_null(h->b.q[0].broken);
 	}
 	hd_close(h);
+}
+
+/* What the device has, the driver leaves alone until it comes back. */
+static void exposed_buffers_are_left_alone(void **state)
+{
+	(void)state;
+	for (unsigned packed = 0; packed < 2; packed++) {
+		struct hd *h = hd_new(packed ? PACKED : SPLIT);
+		struct vio_split_desc before[3], *desc;
+		assert_true(hd_start(h));
+		read_one(h, 0);
+		vio_blk_kick(&h->b, 0);
+		desc = (struct vio_split_desc *)h->f->q->place.desc + (packed ? 0 : fake_id_of(h->f, 0, 3));
+		memcpy(before, desc, sizeof before);
+		for (unsigned i = 1; i < 4; i++) {
+			read_one(h, i);
+			vio_blk_kick(&h->b, 0);
+			assert_memory_equal(before, desc, sizeof before);
+		}
+		assert_null(vio_blk_poll(&h->b, 0));
+		assert_memory_equal(before, desc, sizeof before);
+		hd_close(h);
+	}
 }
 
 /* ---- Nothing comes ---- */
@@ -545,10 +595,11 @@ static const struct CMUnitTest tests[] = {
 	    "core-drv-21c core-drv-21d core-drv-21e core-drv-21g core-drv-21h core-drv-23 core-drv-24 core-drv-27 blk-drv-4}"),
 	T(only_known_features_are_accepted, "of all bits only those that the driver knows and the wire carries are accepted {core-drv-5 "
 	    "core-drv-6 core-drv-7 core-drv-8 core-drv-7a core-drv-7b core-drv-7c core-drv-7d core-drv-11 core-drv-36 core-drv-38 "
-	    "core-drv-41 core-drv-45}"),
+	    "core-drv-41 core-drv-45 blk-drv-5}"),
 	T(a_feature_needs_what_it_needs, "a feature is accepted only with what it needs {core-drv-5}"),
-	T(what_fails_ends_with_a_sentence, "a device that can't be driven is marked as failed, in time and in words {core-drv-10 core-drv-12 "
-	    "core-drv-21f core-drv-25 core-drv-26 core-drv-37}"),
+	T(what_fails_ends_with_a_sentence, "a device that can't be driven is marked as failed, in time and in words {core-drv-10 core-drv-3 "
+	    "core-drv-12 core-drv-21f core-drv-25 core-drv-26}"),
+	T(a_torn_read_is_read_again, "a config field read while it changes is read again {core-drv-13 core-drv-14}"),
 	T(absurd_limits_are_made_safe, "absurd limits in the config space are made safe {core-drv-15 core-drv-16}"),
 	T(absurd_capacity_is_made_safe, "an absurd capacity is made safe {blk-drv-12}"),
 	T(a_large_queue_is_cut_to_ours, "the queue is as large as both sides can do"),
@@ -557,6 +608,7 @@ static const struct CMUnitTest tests[] = {
 	T(the_used_index_is_checked, "a used index that jumps breaks the queue"),
 	T(lengths_are_not_believed, "neither used lengths nor status bytes are believed"),
 	T(descriptors_are_not_read_back, "what the device scribbles over descriptors changes nothing"),
+	T(exposed_buffers_are_left_alone, "the driver leaves alone what the device has {core-drv-28}"),
 	T(every_wait_ends, "a device that does not answer is reset, or given up with its memory {core-drv-29}"),
 	T(waiting_for_one_keeps_the_others, "waiting for one request loses none that finish meanwhile"),
 	T(a_broken_queue_is_not_waited_for, "a queue that the device broke is not waited for"),

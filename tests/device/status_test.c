@@ -427,8 +427,7 @@ static void resume_that_fails_needs_a_reset(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	T(features_are_checked, "FEATURES_OK is granted for any valid set, again and again, and for no other {core-dev-5 core-dev-6 core-dev-8 "
-	    "core-dev-24}"),
+	T(features_are_checked, "FEATURES_OK is granted for any valid set, again and again, and for no other {core-dev-5 core-dev-6 core-dev-8}"),
 	T(what_is_offered_is_known, "only features that there are are offered {core-dev-4 core-dev-7 core-dev-23 core-dev-32}"),
 	T(features_are_settled_once, "features are settled by FEATURES_OK"),
 	T(config_is_read_before_features, "the config space can be read before FEATURES_OK, and behind its end {core-dev-11}"),

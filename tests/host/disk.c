@@ -1,8 +1,5 @@
 /* Every disk against a model: the same random requests to both, bytes compared. */
 #include <tests/host/rig.h>
-#include <fcntl.h>
-#include <linux/loop.h>
-#include <sys/ioctl.h>
 
 enum { STRIPES = 8, STRIPE = 160 * 1024, SIZE = STRIPES * STRIPE, WAVES = 60 };
 
@@ -34,27 +31,10 @@ static const struct kind
 
 struct image { char name[128], device[32]; int fd, loop_fd; };
 
-/* A loop device over the image; false: this machine has none for us. */
-static bool make_device(struct image *m)
-{
-	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
-	int n = control < 0 ? -1 : ioctl(control, LOOP_CTL_GET_FREE);
-
-	if (control >= 0)
-		close(control);
-	if (n < 0)
-		return false;
-	snprintf(m->device, sizeof m->device, "/dev/loop%d", n);
-	m->loop_fd = open(m->device, O_RDWR | O_CLOEXEC);
-	return m->loop_fd >= 0 && ioctl(m->loop_fd, LOOP_SET_FD, m->fd) == 0;
-}
-
 static void image_end(struct image *m)
 {
-	if (m->loop_fd >= 0) {
-		ioctl(m->loop_fd, LOOP_CLR_FD);
+	if (m->loop_fd >= 0)
 		close(m->loop_fd);
-	}
 	if (m->fd >= 0) {
 		close(m->fd);
 		unlink(m->name);
@@ -74,7 +54,7 @@ static const char *open_kind(struct rig *r, const struct kind *k, struct image *
 		return NULL;
 	}
 	m->fd = rig_image(m->name, sizeof m->name, k->folder, size);
-	if (k->block_device && !make_device(m))
+	if (k->block_device && (m->loop_fd = rig_device(m->fd, m->device, sizeof m->device)) < 0)
 		return "no loop device can be had here";
 	struct vio_disk *d = vio_disk_file_open(&(struct vio_disk_file_options){
 		.path = k->block_device ? m->device : m->name, .direct = k->direct, .aio = k->aio, .logical_block = k->block,
@@ -104,7 +84,7 @@ static void close_kind(struct rig *r, struct image *m)
 	const char *lacks_ = open_kind(r, k, m, size); \
 	if (lacks_) { \
 		close_kind(r, m); \
-		print_message("%s\n", lacks_); \
+		print_message("# %s\n", lacks_); \
 		skip(); \
 	} \
 } while (0)
@@ -254,6 +234,8 @@ static void long_requests(void **state)
 	assert_int_equal(w.error, 0);
 	rig_cut(&r, &q, LONG, k->cut, 10000);
 	rig_submit(&r, &q);
+	/* In memory it could be done at once; but the other queues of this thread have their turn first. */
+	assert_true(q.ended == 0 || !k->folder || strcmp(k->folder, "/dev/shm/"));
 	rig_settle(&r);
 	assert_int_equal(q.error, 0);
 	rig_take(&q, back);

@@ -1,315 +1,13 @@
-/* Files as disks: what is refused and in which words, locks, truncated and full images, what is promised after an error. */
-#include <tests/host/rig.h>
+/* Files as disks: truncated and full images, block devices, what is promised after an error. */
+#include <tests/host/image.h>
 #include <vio/host/disk_file.h>
-#include <fcntl.h>
-#include <linux/fs.h>
-#include <linux/loop.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
-
-#define TMPFS "/dev/shm/"
-#define FOLDER "/var/tmp/"
-enum { NAME = 128 };
-
-static void skip_because(const char *why)
-{
-	print_message("%s\n", why);
-	skip();
-}
-
-static struct vio_disk *open_file(struct rig *r, struct vio_disk_file_options o, char *why)
-{
-	why[0] = 0;
-	o.place = rig_place(r);
-	o.queues = 1;
-	struct vio_disk *d = vio_disk_file_open(&o, why);
-	assert_true((d == NULL) == (why[0] != 0));
-	return d;
-}
-
-/* In one rig: an image of size bytes in folder, opened as o says (but for the path). */
-static void use_image(struct rig *r, char *name, const char *folder, uint64_t size, struct vio_disk_file_options o)
-{
-	char why[VIO_WHY];
-
-	rig_init(r);
-	close(rig_image(name, NAME, folder, size));
-	o.path = name;
-	struct vio_disk *d = open_file(r, o, why);
-	if (!d)
-		fail_msg("%s", why);
-	rig_use(r, d);
-}
-
-static void end_image(struct rig *r, const char *name)
-{
-	rig_end(r);
-	unlink(name);
-}
-
-/* ---- What is refused ---- */
-
-static void assert_refused(struct vio_disk_file_options o, const char *words)
-{
-	char why[VIO_WHY];
-	struct rig r;
-
-	rig_init(&r);
-	assert_null(open_file(&r, o, why));
-	if (!strstr(why, words))
-		fail_msg("\"%s\" does not say \"%s\"", why, words);
-	rig_end(&r);
-}
-
-static void refusals_say_why(void **state)
-{
-	char name[NAME], fifo[NAME + 8];
-
-	(void)state;
-	close(rig_image(name, sizeof name, FOLDER, 1000));
-	assert_refused((struct vio_disk_file_options){ .path = "/var/tmp/vio-no-such-image" }, "does not exist; make one with");
-	assert_refused((struct vio_disk_file_options){ .path = FOLDER }, "is a directory");
-	assert_refused((struct vio_disk_file_options){ .path = "/dev/null" }, "neither a file nor a block device");
-	assert_refused((struct vio_disk_file_options){ .path = name }, "truncate -s 1024");
-	assert_int_equal(truncate(name, 512), 0);
-	assert_refused((struct vio_disk_file_options){ .path = name, .logical_block = 4096 }, "truncate -s 4096");
-	assert_refused((struct vio_disk_file_options){ .path = name, .logical_block = 1000 }, "power of two");
-	assert_refused((struct vio_disk_file_options){ .path = name, .logical_block = 1 << 20 }, "power of two");
-	snprintf(fifo, sizeof fifo, "%s.fifo", name);
-	assert_int_equal(mkfifo(fifo, 0600), 0);
-	assert_refused((struct vio_disk_file_options){ .path = fifo }, "neither a file nor a block device");
-	unlink(fifo);
-	unlink(name);
-}
-
-/* root may open everything, so somebody else tries. */
-static void no_permission_is_said(void **state)
-{
-	char name[NAME];
-	int status;
-
-	(void)state;
-	close(rig_image(name, sizeof name, FOLDER, 4096));
-	chmod(name, 0444);
-	pid_t child = fork();
-	if (child == 0) {
-		struct vio_loop *l = vio_loop_new();
-		char why[VIO_WHY] = "";
-		if (getuid() == 0 && setuid(65534) < 0)
-			_exit(2);
-		struct vio_disk_file_options o = { .path = name, .place = { &l, 1 }, .queues = 1 };
-		bool refused = !vio_disk_file_open(&o, why) && strstr(why, "--read-only");
-		o.read_only = true;
-		struct vio_disk *d = vio_disk_file_open(&o, why);
-		_exit(refused && d && d->read_only ? 0 : 1);
-	}
-	assert_int_equal(waitpid(child, &status, 0), child);
-	assert_int_equal(status, 0);
-	unlink(name);
-}
-
-static void a_file_promises_what_it_has(void **state)
-{
-	char name[NAME];
-	struct rig r;
-
-	(void)state;
-	use_image(&r, name, TMPFS, 1 << 20, (struct vio_disk_file_options){ 0 });
-	assert_int_equal(r.disk->logical_block, 512);
-	assert_int_equal(r.disk->physical_block, 4096);
-	assert_true(r.disk->can_discard && r.disk->can_zero && r.disk->zero_may_unmap);
-	assert_false(r.disk->can_erase || r.disk->has_lifetime || r.disk->read_only);
-	end_image(&r, name);
-	use_image(&r, name, TMPFS, 1 << 20, (struct vio_disk_file_options){ .read_only = true, .logical_block = 4096 });
-	assert_int_equal(r.disk->logical_block, 4096);
-	assert_false(r.disk->can_discard || r.disk->can_zero);
-	assert_true(r.disk->read_only);
-	end_image(&r, name);
-}
-
-static void put_text(const char *folder, const char *name, const char *text)
-{
-	char path[128];
-
-	snprintf(path, sizeof path, "%s/%s", folder, name);
-	int fd = open(path, O_WRONLY | O_CREAT, 0600);
-	assert_true(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
-	close(fd);
-}
-
-static void lifetime_comes_from_the_device(void **state)
-{
-	char folder[] = "/tmp/vio-sysfs-XXXXXX", command[80];
-	struct vio_disk d = { 0 };
-
-	(void)state;
-	assert_non_null(mkdtemp(folder));
-	int at = open(folder, O_PATH | O_DIRECTORY);
-	assert_false(vio_file_lifetime(at, &d));
-	assert_int_equal(mkdirat(at, "device", 0700), 0);
-	put_text(folder, "device/pre_eol_info", "0x02\n");
-	assert_false(vio_file_lifetime(at, &d));
-	assert_false(d.has_lifetime);
-	put_text(folder, "device/life_time", "0x03 0x0b\n");
-	assert_true(vio_file_lifetime(at, &d));
-	assert_true(d.has_lifetime && d.pre_eol == 2 && d.life_a == 3 && d.life_b == 11);
-	close(at);
-	snprintf(command, sizeof command, "rm -r %s", folder);
-	assert_int_equal(system(command), 0);
-}
-
-/* ---- Locks ---- */
-
-static void locks_hold_between_our_disks(void **state)
-{
-	char name[NAME], why[VIO_WHY];
-	struct rig r;
-
-	(void)state;
-	use_image(&r, name, FOLDER, 4096, (struct vio_disk_file_options){ 0 });
-	assert_refused((struct vio_disk_file_options){ .path = name }, "in use by another program");
-	assert_refused((struct vio_disk_file_options){ .path = name, .read_only = true }, "being written");
-	rig_end(&r);
-
-	rig_init(&r);
-	struct vio_disk *a = open_file(&r, (struct vio_disk_file_options){ .path = name, .read_only = true }, why);
-	struct vio_disk *b = open_file(&r, (struct vio_disk_file_options){ .path = name, .read_only = true }, why);
-	assert_true(a && b);
-	assert_refused((struct vio_disk_file_options){ .path = name }, "in use by another program");
-	vio_disk_close(a);
-	vio_disk_close(b);
-	end_image(&r, name);
-}
-
-static void a_closed_image_is_free_at_once(void **state)
-{
-	struct vio_disk_file_options o = { .aio = *(const enum vio_aio *)*state };
-	unsigned char bytes[4096] __attribute__((aligned(4096))) = { 1 };
-	char name[NAME], why[VIO_WHY];
-	struct rig r;
-
-	use_image(&r, name, FOLDER, 1 << 20, o);
-	rig_end(&r);
-	o.path = name;
-	for (unsigned i = 0; i < 10; i++) {
-		rig_init(&r);
-		uint64_t before = vio_now_ns();
-		struct vio_disk *d = open_file(&r, o, why);
-		if (!d)
-			fail_msg("%s", why);
-		assert_true(i == 0 || vio_now_ns() - before < 200000000);	/* it did not wait for the lock */
-		rig_use(&r, d);
-		assert_int_equal(rig_move(&r, VIO_DISK_WRITE, 0, bytes, sizeof bytes), 0);
-		rig_end(&r);
-	}
-	unlink(name);
-}
-
-static bool have(const char *program)
-{
-	char command[128];
-
-	snprintf(command, sizeof command, "command -v %s >/dev/null 2>&1", program);
-	return system(command) == 0;
-}
-
-/* Exit status of a qemu-io or qemu-img command on the image. */
-static int run(const char *format, const char *name)
-{
-	char command[256];
-
-	snprintf(command, sizeof command, format, name);
-	return system(command);
-}
-
-static void qemu_respects_our_locks(void **state)
-{
-	char name[NAME];
-	struct rig r;
-
-	(void)state;
-	if (!have("qemu-io") || !have("qemu-img"))
-		skip_because("qemu-io and qemu-img are not installed");
-	use_image(&r, name, FOLDER, 1 << 20, (struct vio_disk_file_options){ 0 });
-	assert_int_not_equal(run("qemu-io -f raw -c 'write 0 512' %s >/dev/null 2>&1", name), 0);
-	assert_int_not_equal(run("qemu-img resize -f raw %s 2M >/dev/null 2>&1", name), 0);
-	assert_int_not_equal(run("qemu-img bench -w -c 1 -f raw %s >/dev/null 2>&1", name), 0);
-	/* Those that only look may, as with an image that a machine of QEMU's is running on. */
-	assert_int_equal(run("qemu-img info -f raw %s >/dev/null 2>&1", name), 0);
-	rig_end(&r);
-	assert_int_equal(run("qemu-io -f raw -c 'write 0 512' %s >/dev/null 2>&1", name), 0);
-
-	char why[VIO_WHY];
-	rig_init(&r);
-	rig_use(&r, open_file(&r, (struct vio_disk_file_options){ .path = name, .read_only = true }, why));
-	assert_int_not_equal(run("qemu-io -f raw -c 'write 0 512' %s >/dev/null 2>&1", name), 0);
-	assert_int_equal(run("qemu-io -r -f raw -c 'read 0 512' %s >/dev/null 2>&1", name), 0);
-	end_image(&r, name);
-}
-
-/* A qemu-io that has the image open until its input is closed. */
-static FILE *hold_by_qemu(const char *options, const char *name, pid_t *child)
-{
-	int in[2], out[2];
-	char command[NAME + 64], word[16] = "";
-
-	assert_int_equal(pipe(in), 0);
-	assert_int_equal(pipe(out), 0);
-	*child = fork();
-	if (*child == 0) {
-		dup2(in[0], 0);
-		dup2(out[1], 1);
-		close(in[1]);
-		close(out[0]);
-		snprintf(command, sizeof command, "exec qemu-io %s -f raw %s", options, name);
-		execl("/bin/sh", "sh", "-c", command, (char *)NULL);
-		_exit(127);
-	}
-	close(in[0]);
-	close(out[1]);
-	assert_int_equal(write(in[1], "read 0 512\n", 11), 11);
-	FILE *f = fdopen(out[0], "r");	/* its answer: now the image is open */
-	for (int c; !strstr(word, "read") && (c = fgetc(f)) != EOF;) {
-		memmove(word, word + 1, 4);
-		word[3] = (char)c;
-		word[4] = 0;
-	}
-	fclose(f);
-	return fdopen(in[1], "w");
-}
-
-static void we_respect_qemus_locks(void **state)
-{
-	char name[NAME], why[VIO_WHY];
-	struct rig r;
-	pid_t child;
-
-	(void)state;
-	if (!have("qemu-io"))
-		skip_because("qemu-io is not installed");
-	close(rig_image(name, sizeof name, FOLDER, 1 << 20));
-	FILE *q = hold_by_qemu("", name, &child);
-	assert_refused((struct vio_disk_file_options){ .path = name }, "in use by another program");
-	assert_refused((struct vio_disk_file_options){ .path = name, .read_only = true }, "being written");
-	fclose(q);
-	waitpid(child, NULL, 0);
-
-	q = hold_by_qemu("-r", name, &child);
-	rig_init(&r);
-	struct vio_disk *d = open_file(&r, (struct vio_disk_file_options){ .path = name, .read_only = true }, why);
-	if (!d)
-		fail_msg("%s", why);
-	vio_disk_close(d);
-	rig_end(&r);
-	fclose(q);
-	waitpid(child, NULL, 0);
-	unlink(name);
-}
 
 /* ---- An image that changes under us ---- */
 
@@ -385,6 +83,84 @@ static void reading_holes_takes_no_memory(void **state)
 	end_image(&r, name);
 }
 
+static blkcnt_t blocks_of(const char *name)
+{
+	struct stat st;
+
+	assert_int_equal(stat(name, &st), 0);
+	return st.st_blocks;
+}
+
+static void zeroes_give_space_back_if_they_may(void **state)
+{
+	const struct place *p = *state;
+	enum { SIZE = 1 << 20 };
+	static unsigned char bytes[SIZE], zero[SIZE];
+	char name[NAME];
+	struct rig r;
+
+	use_image(&r, name, p->folder, SIZE, p->o);
+	for (unsigned may_unmap = 0; may_unmap < 2; may_unmap++) {
+		struct rig_io q = { .io = { .op = VIO_DISK_ZERO, .may_unmap = may_unmap, .length = SIZE } };
+		memset(bytes, 1, SIZE);
+		assert_int_equal(rig_move(&r, VIO_DISK_WRITE, 0, bytes, SIZE), 0);
+		assert_int_equal(rig_range(&r, VIO_DISK_FLUSH, 0, 0), 0);
+		assert_true(blocks_of(name) >= SIZE / 512);
+		rig_submit(&r, &q);
+		rig_settle(&r);
+		assert_int_equal(q.error, 0);
+		assert_int_equal(blocks_of(name) < SIZE / 512, may_unmap);
+		assert_int_equal(rig_move(&r, VIO_DISK_READ, 0, bytes, SIZE), 0);
+		assert_memory_equal(bytes, zero, SIZE);
+	}
+	end_image(&r, name);
+}
+
+/* ---- Stable storage ---- */
+
+/* Pages of the file that only the page cache has; -1: this kernel (before 6.5) does not say. */
+static long dirty_pages(const char *name)
+{
+	struct { uint64_t off, len; } range = { 0, 0 };
+	struct { uint64_t cache, dirty, writeback, evicted, recently; } pages = { 0 };
+	int fd = open(name, O_RDONLY | O_CLOEXEC);
+	long r = syscall(451 /* cachestat */, fd, &range, &pages, 0);
+
+	close(fd);
+	return r < 0 ? -1 : (long)(pages.dirty + pages.writeback);
+}
+
+static void durable_means_on_the_disk(void **state)
+{
+	static unsigned char bytes[65536] __attribute__((aligned(4096)));
+	const struct place *p = *state;
+	struct vio_seg seg = { bytes, sizeof bytes };
+	char name[NAME];
+	struct rig r;
+
+	use_image(&r, name, p->folder, 1 << 20, p->o);
+	assert_int_equal(rig_move(&r, VIO_DISK_WRITE, 0, bytes, sizeof bytes), 0);
+	long dirty = dirty_pages(name);
+	if (dirty < 0) {
+		end_image(&r, name);
+		skip_because("this kernel has no cachestat()");
+	}
+	assert_int_equal(rig_range(&r, VIO_DISK_FLUSH, 0, 0), 0);
+	assert_int_equal(dirty_pages(name), 0);
+	struct rig_io w = { .io = { .op = VIO_DISK_WRITE, .durable = true, .length = sizeof bytes,
+		.bytes = { .seg = &seg, .left = sizeof bytes } } };
+	rig_submit(&r, &w);
+	rig_settle(&r);
+	assert_int_equal(w.error, 0);
+	assert_int_equal(dirty_pages(name), 0);
+	struct rig_io z = { .io = { .op = VIO_DISK_ZERO, .durable = true, .length = 4096 + 512 } };
+	rig_submit(&r, &z);
+	rig_settle(&r);
+	assert_int_equal(z.error, 0);
+	assert_int_equal(dirty_pages(name), 0);
+	end_image(&r, name);
+}
+
 /* ---- Full ---- */
 
 static void a_full_disk_fails_the_request_alone(void **state)
@@ -453,25 +229,6 @@ static void no_space_is_said(void **state)
 
 /* ---- Block devices ---- */
 
-/* A loop device over the file; its descriptor, or -1. */
-static int make_device(int file, char *name, size_t room)
-{
-	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
-	int n = control < 0 ? -1 : ioctl(control, LOOP_CTL_GET_FREE);
-
-	if (control >= 0)
-		close(control);
-	if (n < 0)
-		return -1;
-	snprintf(name, room, "/dev/loop%d", n);
-	int fd = open(name, O_RDWR | O_CLOEXEC);
-	if (fd >= 0 && ioctl(fd, LOOP_SET_FD, file) < 0) {
-		close(fd);
-		fd = -1;
-	}
-	return fd;
-}
-
 static void a_device_promises_what_it_has(void **state)
 {
 	static unsigned char in[65536], back[65536];
@@ -480,7 +237,7 @@ static void a_device_promises_what_it_has(void **state)
 
 	(void)state;
 	int file = rig_image(name, sizeof name, TMPFS, 1 << 20);
-	int loop = make_device(file, device, sizeof device);
+	int loop = rig_device(file, device, sizeof device);
 	if (loop < 0) {
 		close(file);
 		unlink(name);
@@ -510,7 +267,6 @@ static void a_device_promises_what_it_has(void **state)
 	assert_int_equal(back[32768] | back[32768 + 4095], 0);
 	assert_memory_equal(back + 36864, in + 36864, sizeof in - 36864);
 	rig_end(&r);
-	ioctl(loop, LOOP_CLR_FD);
 	close(loop);
 	close(file);
 	unlink(name);
@@ -530,15 +286,15 @@ static void a_failed_flush_is_never_forgotten(void **state)
 	}
 	snprintf(path, sizeof path, "%s/", folder);
 	int file = rig_image(name, sizeof name, path, sizeof bytes);
-	int loop = make_device(file, device, sizeof device);
+	int loop = rig_device(file, device, sizeof device);
 	if (loop < 0) {
 		close(file);
 		unmount_small(folder);
 		skip_because("no loop device can be had here");
 	}
 	rig_init(&r);
-	struct vio_disk *d = open_file(&r, (struct vio_disk_file_options){ .path = device, .aio = *(const enum vio_aio *)*state },
-	    why);
+	struct vio_disk *d = open_file(&r,
+	    (struct vio_disk_file_options){ .path = device, .aio = *(const enum vio_aio *)*state }, why);
 	if (!d)
 		fail_msg("%s", why);
 	rig_use(&r, d);
@@ -549,7 +305,6 @@ static void a_failed_flush_is_never_forgotten(void **state)
 	for (unsigned i = 0; i < 3; i++)
 		assert_int_not_equal(rig_range(&r, VIO_DISK_FLUSH, 0, 0), 0);
 	rig_end(&r);
-	ioctl(loop, LOOP_CLR_FD);
 	close(loop);
 	close(file);
 	unmount_small(folder);
@@ -580,34 +335,136 @@ static void loops_share_the_queues(void **state)
 	unlink(name);
 }
 
+/* One queue's thread: writes a block, reads it back, and so on to the end of its half. */
+struct half {
+	struct vio_disk_io io;
+	struct vio_loop *loop;
+	struct vio_disk_chan *chan;
+	struct vio_disk *disk;
+	unsigned queue;
+	struct vio_call start, *over;
+	struct vio_loop *home;
+	struct vio_task next;
+	uint64_t at, end;
+	unsigned wrong;
+	unsigned char bytes[4096] __attribute__((aligned(4096)));
+	struct vio_seg seg;
+};
+
+static void half_next(void *arg)
+{
+	struct half *h = arg;
+
+	if (h->at == h->end) {
+		h->chan->ops->close(h->chan);
+		vio_loop_call(h->home, h->over);
+		return;
+	}
+	h->io.op = h->io.op == VIO_DISK_WRITE ? VIO_DISK_READ : VIO_DISK_WRITE;
+	memset(h->bytes, h->io.op == VIO_DISK_WRITE ? (int)(h->at >> 12) : 0, sizeof h->bytes);
+	h->io.offset = h->at;
+	h->io.length = sizeof h->bytes;
+	h->io.bytes = (struct vio_cur){ .seg = &h->seg, .left = sizeof h->bytes };
+	h->chan->ops->submit(h->chan, &h->io);
+	if (h->chan->ops->flush)
+		h->chan->ops->flush(h->chan);
+}
+
+static void half_done(struct vio_disk_io *io, int error)
+{
+	struct half *h = (struct half *)io;
+
+	h->wrong += error || !vio_loop_is_mine(h->loop) || h->bytes[77] != (unsigned char)(h->at >> 12);
+	if (io->op == VIO_DISK_READ)
+		h->at += sizeof h->bytes;
+	vio_loop_task(h->loop, &h->next);
+}
+
+static void half_start(void *arg)
+{
+	struct half *h = arg;
+
+	h->chan = h->disk->ops->channel(h->disk, h->queue);
+	half_next(h);
+}
+
+struct halves { struct vio_loop *loop; unsigned left; };
+static void half_over(void *arg)
+{
+	struct halves *h = arg;
+
+	if (--h->left == 0)
+		vio_loop_quit(h->loop);
+}
+
+static void queues_run_in_their_threads(void **state)
+{
+	const struct place *p = *state;
+	enum { SIZE = 4 << 20 };
+	struct vio_thread *t[2] = { vio_thread_start("a"), vio_thread_start("b") };
+	struct vio_loop *l[2] = { vio_thread_loop(t[0]), vio_thread_loop(t[1]) };
+	struct halves both = { vio_loop_new(), 2 };
+	struct vio_disk_file_options o = p->o;
+	static struct half h[2];
+	struct vio_call over[2];
+	char name[NAME], why[VIO_WHY] = "";
+
+	close(rig_image(name, sizeof name, p->folder, SIZE));
+	o.path = name;
+	o.place = (struct vio_disk_place){ l, 2 };
+	o.queues = 2;
+	struct vio_disk *d = vio_disk_file_open(&o, why);
+	if (!d)
+		fail_msg("%s", why);
+	for (unsigned i = 0; i < 2; i++) {
+		over[i] = (struct vio_call){ .fn = half_over, .arg = &both };
+		h[i] = (struct half){ .io = { .op = VIO_DISK_READ, .done = half_done }, .loop = l[i], .disk = d, .queue = i,
+			.start = { .fn = half_start, .arg = &h[i] }, .over = &over[i], .home = both.loop,
+			.next = { .fn = half_next, .arg = &h[i] }, .at = (uint64_t)i * SIZE / 2, .end = (uint64_t)(i + 1) * SIZE / 2,
+			.seg = { h[i].bytes, sizeof h[i].bytes } };
+		vio_loop_call(l[i], &h[i].start);
+	}
+	vio_loop_run(both.loop);
+	assert_int_equal(h[0].wrong + h[1].wrong, 0);
+	vio_disk_close(d);
+	vio_thread_stop(t[0]);
+	vio_thread_stop(t[1]);
+	vio_loop_free(both.loop);
+	unlink(name);
+}
+
 int main(void)
 {
 	static const struct place memory = { TMPFS, { 0 } }, memory_threads = { TMPFS, { .aio = VIO_AIO_THREADS } },
 	    file = { FOLDER, { 0 } }, threads = { FOLDER, { .aio = VIO_AIO_THREADS } }, direct = { FOLDER, { .direct = true } };
 	static const enum vio_aio uring = VIO_AIO_AUTO, pool = VIO_AIO_THREADS;
 	const struct CMUnitTest tests[] = {
-		T(refusals_say_why, "an image that can't be served is refused in a sentence with the remedy"),
-		T(no_permission_is_said, "an image that may only be read is refused with --read-only as the remedy, and served so"),
-		T(a_file_promises_what_it_has, "a file offers discard and zeroes, and neither secure erase nor lifetime"),
-		T(lifetime_comes_from_the_device, "lifetime values are those of the device, or not offered {blk-dev-33; only us}"),
-		T(locks_hold_between_our_disks, "one writer or several readers"),
-		TS(a_closed_image_is_free_at_once, "a closed image is free at once: io_uring", &uring),
-		TS(a_closed_image_is_free_at_once, "a closed image is free at once: threads", &pool),
-		T(qemu_respects_our_locks, "QEMU's tools respect our lock {; qemu-img}"),
-		T(we_respect_qemus_locks, "we respect the lock of QEMU's tools {; qemu-io}"),
 		TS(truncated_bytes_are_an_error, "a truncated image gives errors, and grows again: tmpfs", &memory),
-		TS(truncated_bytes_are_an_error, "a truncated image gives errors, and grows again: tmpfs by threads", &memory_threads),
+		TS(truncated_bytes_are_an_error,
+		    "a truncated image gives errors, and grows again: tmpfs by threads", &memory_threads),
 		TS(truncated_bytes_are_an_error, "a truncated image gives errors, and grows again: a file", &file),
 		TS(truncated_bytes_are_an_error, "a truncated image gives errors, and grows again: threads", &threads),
 		TS(truncated_bytes_are_an_error, "a truncated image gives errors, and grows again: direct I/O", &direct),
 		T(reading_holes_takes_no_memory, "reading holes of a file in tmpfs takes no memory"),
+		TS(zeroes_give_space_back_if_they_may,
+		    "zeroes give space back if they may, else not {blk-dev-26 blk-dev-27}: tmpfs", &memory),
+		TS(zeroes_give_space_back_if_they_may,
+		    "zeroes give space back if they may, else not {blk-dev-26 blk-dev-27}: a file", &file),
+		TS(durable_means_on_the_disk,
+		    "what is durable or flushed is not only in the page cache {blk-dev-31}: io_uring", &file),
+		TS(durable_means_on_the_disk,
+		    "what is durable or flushed is not only in the page cache {blk-dev-31}: threads", &threads),
 		TS(a_full_disk_fails_the_request_alone, "a write beyond the limit fails, the others do not: tmpfs", &memory),
 		TS(a_full_disk_fails_the_request_alone, "a write beyond the limit fails, the others do not: a file", &file),
 		TS(a_full_disk_fails_the_request_alone, "a write beyond the limit fails, the others do not: threads", &threads),
 		T(no_space_is_said, "no space left is said, and discard makes some"),
 		T(a_device_promises_what_it_has, "a block device offers what it has and nothing else"),
-		TS(a_failed_flush_is_never_forgotten, "after a failed flush every flush fails {blk-dev-31; only us}: io_uring", &uring),
+		TS(a_failed_flush_is_never_forgotten,
+		    "after a failed flush every flush fails {blk-dev-31; only us}: io_uring", &uring),
 		TS(a_failed_flush_is_never_forgotten, "after a failed flush every flush fails {blk-dev-31; only us}: threads", &pool),
+		TS(queues_run_in_their_threads, "two queues run in two threads: tmpfs", &memory),
+		TS(queues_run_in_their_threads, "two queues run in two threads: io_uring", &file),
+		TS(queues_run_in_their_threads, "two queues run in two threads: threads", &threads),
 		T(loops_share_the_queues, "queues belong to the loops in turn, and there are as many as were asked for"),
 	};
 	return vio_tests("host-disk-file", tests, sizeof tests / sizeof *tests);

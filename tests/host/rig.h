@@ -1,16 +1,19 @@
 /*
  * What the disk tests share: a channel with its loop, requests over memory cut into odd pieces, a random sequence.
  *
- * Pieces stand apart from each other, with bytes between them that nobody may touch, and their list in short blocks that
- * are linked (VIO_SEG_LINK).
+ * Pieces stand apart from each other, with bytes between them that nobody may touch, and their list in short blocks
+ * that are linked (VIO_SEG_LINK).
  */
 #ifndef VIO_TESTS_HOST_RIG_H
 #define VIO_TESTS_HOST_RIG_H
 #include <vio/host/disk.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/loop.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 #include <tests/test.h>
 
@@ -207,6 +210,29 @@ static inline int rig_image(char *name, size_t room, const char *folder, uint64_
 	int fd = mkstemp(name);
 	assert_true(fd >= 0);
 	assert_int_equal(ftruncate(fd, (off_t)size), 0);
+	return fd;
+}
+
+/*
+ * A loop device over the file, which ends with the last descriptor of it; the one given here is open for writing.  -1:
+ * this machine has none for us.
+ */
+static inline int rig_device(int file, char *name, size_t room)
+{
+	struct loop_info64 info = { .lo_flags = LO_FLAGS_AUTOCLEAR };
+	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+	int n = control < 0 ? -1 : ioctl(control, LOOP_CTL_GET_FREE);
+
+	if (control >= 0)
+		close(control);
+	if (n < 0)
+		return -1;
+	snprintf(name, room, "/dev/loop%d", n);
+	int fd = open(name, O_RDWR | O_CLOEXEC);
+	if (fd >= 0 && (ioctl(fd, LOOP_SET_FD, file) < 0 || ioctl(fd, LOOP_SET_STATUS64, &info) < 0)) {
+		close(fd);
+		return -1;
+	}
 	return fd;
 }
 #endif

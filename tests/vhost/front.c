@@ -133,7 +133,6 @@ static void every_way(void **state)
 	for (unsigned i = 0; i < sizeof ways / sizeof *ways; i++) {
 		struct rig r;
 		struct drive d = { 0 };
-		print_message("# way %u\n", i);
 		rig_start(&r, (struct rig_options){ .iommu = ways[i].iommu });
 		for (unsigned again = 0; again < 2; again++) {	/* a front end may come again */
 			drive_connect(&d, &ways[i], rig_connect(&r));

@@ -159,7 +159,9 @@ static void recovers(void **state)
 			assert_false(seen >> id & 1);
 			seen |= UINT32_C(1) << id;
 			assert_int_equal(guest_status(&g, 0, id), 0);
-			assert_memory_equal(r.bytes + (20 + id) * 512, guest_data(&g, 0, id), 512);
+			uint8_t sector[512];
+			rig_peek(&r, (20 + id) * 512, sector, sizeof sector);
+			assert_memory_equal(sector, guest_data(&g, 0, id), 512);
 		}
 		assert_false(guest_used(&g, 0, 20, &id));
 		assert_true(guest_works(&g, 0));

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,11 +23,12 @@ static void must(bool ok, const char *what)
 	abort();
 }
 
-/* ---- A disk that holds requests back ---- */
+/* ---- A disk that holds requests back; those that are let go must be of queues of the home loop ---- */
 
 struct held_disk {
 	struct vio_disk disk;
 	uint8_t *bytes;
+	pthread_mutex_t lock;		/* of what follows */
 	bool hold, can_cancel;
 	struct vio_disk_io *first, **last;
 	uint32_t held;			/* atomic: read by the test's thread */
@@ -50,29 +52,37 @@ static void held_submit(struct vio_disk_chan *c, struct vio_disk_io *io)
 {
 	struct held_disk *d = ((struct held_chan *)c)->disk;
 
-	if (!d->hold) {
-		held_serve(d, io);
-		return;
+	pthread_mutex_lock(&d->lock);
+	bool hold = d->hold;
+	if (hold) {
+		io->next = NULL;
+		*d->last = io;
+		d->last = &io->next;
+		__atomic_fetch_add(&d->held, 1, __ATOMIC_SEQ_CST);
 	}
-	io->next = NULL;
-	*d->last = io;
-	d->last = &io->next;
-	__atomic_fetch_add(&d->held, 1, __ATOMIC_SEQ_CST);
+	pthread_mutex_unlock(&d->lock);
+	if (!hold)
+		held_serve(d, io);
 }
 
 static void held_cancel(struct vio_disk_chan *c, struct vio_disk_io *io)
 {
 	struct held_disk *d = ((struct held_chan *)c)->disk;
+	bool found = false;
 
-	for (struct vio_disk_io **p = &d->first; d->can_cancel && *p; p = &(*p)->next)
+	pthread_mutex_lock(&d->lock);
+	for (struct vio_disk_io **p = &d->first; d->can_cancel && *p && !found; p = &(*p)->next)
 		if (*p == io) {
 			*p = io->next;
 			if (!*p)
 				d->last = p;
 			__atomic_fetch_sub(&d->held, 1, __ATOMIC_SEQ_CST);
-			io->done(io, ECANCELED);
-			return;
+			found = true;
+			break;
 		}
+	pthread_mutex_unlock(&d->lock);
+	if (found)
+		io->done(io, ECANCELED);
 }
 
 static void held_close(struct vio_disk_chan *c) { free(c); }
@@ -95,6 +105,7 @@ static struct held_disk *held_open(uint8_t *bytes)
 	d->disk = (struct vio_disk){ .ops = &held_ops, .size = RIG_DISK, .logical_block = 512 };
 	d->bytes = bytes;
 	d->last = &d->first;
+	pthread_mutex_init(&d->lock, NULL);
 	return d;
 }
 
@@ -104,15 +115,21 @@ static void set_hold(void *arg)
 {
 	struct hold *h = arg;
 	struct held_disk *d = h->d;
+	struct vio_disk_io *go = NULL;
 
+	pthread_mutex_lock(&d->lock);
 	d->hold = h->hold;
 	d->can_cancel = h->can_cancel;
-	while (!d->hold && d->first) {
-		struct vio_disk_io *io = d->first;
-		d->first = io->next;
-		if (!d->first)
-			d->last = &d->first;
-		__atomic_fetch_sub(&d->held, 1, __ATOMIC_SEQ_CST);
+	if (!d->hold) {
+		go = d->first;
+		d->first = NULL;
+		d->last = &d->first;
+		__atomic_store_n(&d->held, 0, __ATOMIC_SEQ_CST);
+	}
+	pthread_mutex_unlock(&d->lock);
+	while (go) {
+		struct vio_disk_io *io = go;
+		go = io->next;
 		held_serve(d, io);
 	}
 }
@@ -124,6 +141,20 @@ void rig_hold(struct rig *r, bool hold, bool can_cancel)
 }
 
 unsigned rig_held(struct rig *r) { return __atomic_load_n(&r->disk->held, __ATOMIC_SEQ_CST); }
+
+struct peek { struct rig *r; uint64_t at; void *to; size_t n; };
+
+static void peek(void *arg)
+{
+	struct peek *p = arg;
+	memcpy(p->to, p->r->bytes + p->at, p->n);
+}
+
+void rig_peek(struct rig *r, uint64_t at, void *to, size_t n)
+{
+	struct peek p = { r, at, to, n };
+	rig_call(r, peek, &p);
+}
 
 struct resize { struct held_disk *d; uint64_t bytes; };
 
@@ -250,7 +281,7 @@ void rig_stop(struct rig *r)
 		;
 	sem_destroy(&s.done);
 	rig_call(r, release, r);
-	for (unsigned i = 0; i < r->o.loops; i++)
+	for (unsigned i = r->o.loops; i-- > 0;)	/* home last: the others may still be leaving a call to it */
 		vio_thread_stop(r->thread[i]);
 	r->disk->disk.ops->close(&r->disk->disk);
 	free(r->dev);

@@ -47,6 +47,8 @@ void rig_settles(struct rig *r);
 /* The disk: holds requests back while told to.  From the test's thread. */
 void rig_hold(struct rig *r, bool hold, bool can_cancel);	/* false: what was held goes on */
 unsigned rig_held(struct rig *r);
+/* Bytes of the disk, as queues of the home loop have left them. */
+void rig_peek(struct rig *r, uint64_t at, void *to, size_t n);
 void rig_resize(struct rig *r, uint64_t bytes);
 
 /* What the daemon writes to standard error is kept here as well. */

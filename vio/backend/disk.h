@@ -3,7 +3,7 @@
  *
  * Requests belong to the caller and carry guest memory itself.  Every submitted request calls done() exactly once, perhaps
  * before submit() returns.  A disk is used through channels, one a queue; a channel belongs to the thread of its queue and
- * calls done() there.  Memory twins: vio/host/disk_ram.c (bytes in memory), disk_null.c (reads zeroes, keeps nothing),
+ * calls done() there.  Memory twins: vio/host/disk_ram.c (bytes in memory), disk_null.c (touches no data, keeps nothing),
  * disk_faulty.c (the n-th request fails, is late, is short).
  */
 #ifndef VIO_BACKEND_DISK_H

@@ -8,42 +8,14 @@
  * 16 readable bytes, the status the last writable one.  A request is judged as a whole before the disk hears of it, by
  * copies of what the driver wrote, and the disk works in guest memory itself.
  */
-#include <vio/device/blk.h>
-#include <vio/ring/freestanding.h>
-#include <vio/spec/blk.h>
+#include <vio/device/blk_impl.h>
 
 enum {
 	BURST = 8,			/* chains popped and prefetched before the first is served */
-	TURN_BYTES = 1 << 20,		/* a queue that has moved so much in a turn lets others have theirs */
-	RANGES = 16,			/* of one discard, write zeroes or secure erase request */
-	RANGE_SECTORS = 1 << 22		/* of one range: 2 GiB, so that one request is not endless */
+	TURN_BYTES = 1 << 20		/* a queue that has moved so much in a turn lets others have theirs */
 };
 
-/* What settles how requests are served; read by the queues' threads, written in the home thread only. */
-enum { DURABLE = 1, DISCARD = 2, ZEROES = 4, ERASE = 8, LIFETIME = 16 };
-
-struct blk;
-
-struct blk_queue {
-	struct blk *blk;
-	struct vio_disk_chan *chan;
-	uint32_t moved;			/* bytes, in this turn */
-	unsigned char apart[128 - 2 * sizeof(void *) - sizeof(uint32_t)];	/* neighbours have other threads */
-};
-
-struct blk {
-	struct vio_dev dev;
-	struct vio_disk *disk;
-	uint64_t sectors;		/* atomic */
-	uint32_t rules;			/* atomic; DURABLE and friends */
-	uint32_t block_mask;		/* sectors of a logical block - 1 */
-	bool read_only, writethrough;
-	bool size_due;			/* changed while suspended */
-	char serial[VIO_BLK_ID_BYTES];
-	struct vio_blk_config config;
-	struct blk_queue queue[VIO_DEV_QUEUES];
-};
-
+/* A request, in a slot of its queue. */
 struct blk_req {
 	struct vio_chain chain;		/* its cursors stay where they were */
 	struct vio_disk_io io;
@@ -51,10 +23,9 @@ struct blk_req {
 	uint8_t *status;
 	uint8_t ranges, range_at;	/* steps of a request that needs several */
 	bool several, cancelled, flush_after;
-	struct vio_blk_range range[RANGES];
+	struct vio_blk_range range[VIO_BLK_RANGES];
 };
 
-static struct blk *blk_of(struct vio_dev *d) { return (struct blk *)d; }
 static struct blk_queue *queue_of(struct blk_req *r) { return r->q->priv; }
 static uint32_t rules(const struct blk *b) { return __atomic_load_n(&b->rules, __ATOMIC_RELAXED); }
 
@@ -142,7 +113,7 @@ static void transfer(struct blk *b, struct blk_req *r, uint64_t sector, bool wri
 		vio_cur_skip(&io->bytes, sizeof(struct vio_blk_req));
 		io->bytes.done = 0;
 		io->op = VIO_DISK_WRITE;
-		io->durable = rules(b) & DURABLE;
+		io->durable = rules(b) & VIO_BLK_DURABLE;
 	} else {
 		io->bytes = r->chain.w;
 		io->bytes.left--;
@@ -161,7 +132,7 @@ static void transfer(struct blk *b, struct blk_req *r, uint64_t sector, bool wri
 	submit(r);
 }
 
-/* Data in a flush is ignored (5.2.6.1: a driver SHOULD NOT send any), so is a sector.  Never refused, even when not negotiated. */
+/* Data and sector mean nothing (5.2.6.1 wants none and 0).  Never refused: not even a flush that was not negotiated. */
 static void flush(struct blk_req *r)
 {
 	r->io.op = VIO_DISK_FLUSH;
@@ -177,7 +148,7 @@ static uint8_t judge_ranges(const struct blk *b, const struct blk_req *r, uint32
 			return VIO_BLK_S_UNSUPP;
 	for (unsigned i = 0; i < r->ranges; i++) {
 		uint32_t sectors = vio_le32_get(r->range[i].num_sectors);
-		if (sectors > RANGE_SECTORS || !on_disk(b, vio_le64_get(r->range[i].sector), sectors))
+		if (sectors > VIO_BLK_RANGE_SECTORS || !on_disk(b, vio_le64_get(r->range[i].sector), sectors))
 			return VIO_BLK_S_IOERR;
 	}
 	return VIO_BLK_S_OK;
@@ -211,7 +182,7 @@ static void ranges(struct blk *b, struct blk_req *r, enum vio_disk_op op, uint32
 	}
 	r->several = true;
 	r->io.op = op;
-	r->flush_after = op == VIO_DISK_ZERO && rules(b) & DURABLE;
+	r->flush_after = op == VIO_DISK_ZERO && rules(b) & VIO_BLK_DURABLE;
 	next_step(r);
 }
 
@@ -237,7 +208,7 @@ static void lifetime(struct blk *b, struct blk_req *r)
 		vio_le16_of(disk->life_b <= 11 ? disk->life_b : 0),
 	};
 
-	if (!(rules(b) & LIFETIME))
+	if (!(rules(b) & VIO_BLK_LIFETIME))
 		refuse(r, VIO_BLK_S_UNSUPP);
 	else if (r->chain.w.left - 1 < sizeof life)
 		refuse(r, VIO_BLK_S_IOERR);
@@ -315,13 +286,13 @@ static void serve(struct blk *b, struct vio_devq *q, struct vio_chain *c)
 		lifetime(b, r);
 		return;
 	case VIO_BLK_T_DISCARD:
-		ranges(b, r, VIO_DISK_DISCARD, DISCARD, 0);
+		ranges(b, r, VIO_DISK_DISCARD, VIO_BLK_DISCARD, 0);
 		return;
 	case VIO_BLK_T_WRITE_ZEROES:
-		ranges(b, r, VIO_DISK_ZERO, ZEROES, VIO_BLK_RANGE_UNMAP);
+		ranges(b, r, VIO_DISK_ZERO, VIO_BLK_ZEROES, VIO_BLK_RANGE_UNMAP);
 		return;
 	case VIO_BLK_T_SECURE_ERASE:
-		ranges(b, r, VIO_DISK_ERASE, ERASE, 0);
+		ranges(b, r, VIO_DISK_ERASE, VIO_BLK_ERASE, 0);
 		return;
 	default:	/* zone requests among them: ZONED is not offered (5.2.6.2) */
 		refuse(r, VIO_BLK_S_UNSUPP);
@@ -399,25 +370,17 @@ static void blk_cancel(struct vio_dev *d, struct vio_devq *q)
 	}
 }
 
-static void tell_size(struct blk *b)
-{
-	b->size_due = false;
-	b->config.capacity = vio_le64_of(b->sectors);
-	vio_dev_config_changed(&b->dev);
-}
-
 static const char *blk_queue_start(struct vio_dev *d, struct vio_devq *q)
 {
 	struct blk *b = blk_of(d);
 	struct blk_queue *bq = &b->queue[q->index];
 
 	if (b->size_due)
-		tell_size(b);
-	bq->blk = b;
+		vio_blk_dev_tell_size(b);
 	bq->moved = 0;
 	bq->chan = b->disk->ops->channel(b->disk, q->index);
 	if (!bq->chan)
-		return "the disk has no memory or file descriptors left for another queue: use fewer queues, or raise the limits";
+		return "the disk has no memory or file descriptors for another queue: use fewer queues, or raise the limits";
 	q->priv = bq;
 	return NULL;
 }
@@ -432,222 +395,6 @@ static void blk_queue_stop(struct vio_dev *d, struct vio_devq *q)
 	q->priv = NULL;
 }
 
-/* ---- Features and config space (home thread) ---- */
-
-/*
- * 5.2.6.2, the three ways in which a write becomes stable: with neither CONFIG_WCE nor FLUSH every write is; with CONFIG_WCE
- * the writeback field says it; with FLUSH alone a flush does it (but an operator who asked for writethrough gets that).
- */
-static void settle(struct blk *b)
-{
-	struct vio_features f = b->dev.accepted;
-	uint32_t now = 0;
-
-	if (vio_has(f, VIO_BLK_F_CONFIG_WCE) ? !b->config.writeback : !vio_has(f, VIO_BLK_F_FLUSH) || b->writethrough)
-		now |= DURABLE;
-	if (vio_has(f, VIO_BLK_F_DISCARD))
-		now |= DISCARD;
-	if (vio_has(f, VIO_BLK_F_WRITE_ZEROES))
-		now |= ZEROES;
-	if (vio_has(f, VIO_BLK_F_SECURE_ERASE))
-		now |= ERASE;
-	if (vio_has(f, VIO_BLK_F_LIFETIME))
-		now |= LIFETIME;
-	__atomic_store_n(&b->rules, now, __ATOMIC_RELAXED);
-}
-
-static void blk_negotiated(struct vio_dev *d)
-{
-	struct blk *b = blk_of(d);
-
-	if (vio_has(d->accepted, VIO_BLK_F_CONFIG_WCE) && !vio_has(d->accepted, VIO_BLK_F_FLUSH))
-		b->config.writeback = 0;	/* 5.2.5.2 */
-	settle(b);
-}
-
-/* writeback is the only field that a driver can write. */
-static void blk_config(struct vio_dev *d, uint32_t at, uint32_t len)
-{
-	struct blk *b = blk_of(d);
-
-	(void)at, (void)len;
-	if (vio_has(d->accepted, VIO_BLK_F_CONFIG_WCE))
-		b->config.writeback = b->config.writeback != 0;
-	else
-		b->config.writeback = !b->writethrough;
-	settle(b);
-}
-
-static void blk_reset(struct vio_dev *d)
-{
-	struct blk *b = blk_of(d);
-
-	b->config.writeback = !b->writethrough;
-	__atomic_store_n(&b->rules, DURABLE, __ATOMIC_RELAXED);
-}
-
-/* Device-specific state: one byte, the cache mode. */
-static size_t blk_save(struct vio_dev *d, void *to, size_t room)
-{
-	if (to && room)
-		*(uint8_t *)to = blk_of(d)->config.writeback;
-	return 1;
-}
-
-static const char *blk_load(struct vio_dev *d, const void *from, size_t n)
-{
-	const uint8_t *writeback = from;
-
-	if (n != 1 || *writeback > 1)
-		return "the saved state of the block device is not one byte, 0 or 1: it was saved by another program";
-	blk_of(d)->config.writeback = *writeback;
-	settle(blk_of(d));
-	return NULL;
-}
-
-/* A size that is no multiple of the logical block ends with the last whole one. */
-static uint64_t whole_sectors(const struct vio_disk *disk)
-{
-	return disk->size / disk->logical_block * (disk->logical_block / VIO_BLK_SECTOR);
-}
-
-static void blk_resized(void *arg)
-{
-	struct blk *b = arg;
-	uint64_t sectors = whole_sectors(b->disk);
-
-	__atomic_store_n(&b->sectors, sectors, __ATOMIC_RELAXED);
-	b->size_due = b->dev.status & VIO_S_SUSPEND;	/* 3.4.2: the config space stands still; a queue's start goes on */
-	if (!b->size_due)
-		tell_size(b);
-}
-
-static const unsigned char known[] = {
-	VIO_BLK_F_SIZE_MAX, VIO_BLK_F_SEG_MAX, VIO_BLK_F_GEOMETRY, VIO_BLK_F_RO, VIO_BLK_F_BLK_SIZE, VIO_BLK_F_FLUSH,
-	VIO_BLK_F_TOPOLOGY, VIO_BLK_F_CONFIG_WCE, VIO_BLK_F_MQ, VIO_BLK_F_DISCARD, VIO_BLK_F_WRITE_ZEROES,
-	VIO_BLK_F_LIFETIME, VIO_BLK_F_SECURE_ERASE,
-};
-
-static bool power_of_two(uint32_t n) { return n && !(n & (n - 1)); }
-
-static const char *check(const struct vio_blk_options *o)
-{
-	const struct vio_disk *disk = o->disk;
-
-	if (o->queues < 1 || o->queues > VIO_DEV_QUEUES)
-		return "a block device has 1 to 64 queues";
-	if (o->queue_size > VIO_RING_SIZE_MAX)
-		return "a queue has at most 32768 entries";
-	if (o->seg_max > VIO_RING_SIZE_MAX - 2)
-		return "a request has at most 32766 data segments";
-	if (o->size_max && o->size_max < VIO_BLK_SECTOR)
-		return "the segment size limit is less than a sector: give at least 512, or 0 for no limit";
-	if (!power_of_two(disk->logical_block) || disk->logical_block < VIO_BLK_SECTOR)
-		return "the logical block size must be a power of two, at least 512";
-	if (disk->size % disk->logical_block)
-		return "the disk's size is not a multiple of its logical block size: pad the image, or choose a smaller block size";
-	return NULL;
-}
-
-static void fill_topology(struct blk *b)
-{
-	const struct vio_disk *disk = b->disk;
-	uint32_t blocks = 1, best = disk->optimal_io / disk->logical_block;
-
-	if (disk->physical_block > disk->logical_block && power_of_two(disk->physical_block))
-		blocks = disk->physical_block / disk->logical_block;
-	b->config.topology.physical_block_exp = (uint8_t)__builtin_ctz(blocks);
-	b->config.topology.min_io_size = vio_le16_of(blocks < UINT16_MAX ? (uint16_t)blocks : UINT16_MAX);
-	b->config.topology.opt_io_size = vio_le32_of(best);
-}
-
-static void fill_ranges(struct blk *b)
-{
-	const struct vio_disk *disk = b->disk;
-	uint32_t align = disk->discard_align > disk->logical_block ? disk->discard_align : disk->logical_block;
-
-	b->config.max_discard_sectors = b->config.max_write_zeroes_sectors = b->config.max_secure_erase_sectors =
-	    vio_le32_of(RANGE_SECTORS);
-	b->config.max_discard_seg = b->config.max_write_zeroes_seg = b->config.max_secure_erase_seg = vio_le32_of(RANGES);
-	b->config.discard_sector_alignment = b->config.secure_erase_sector_alignment = vio_le32_of(align / VIO_BLK_SECTOR);
-	b->config.write_zeroes_may_unmap = disk->zero_may_unmap;
-}
-
-static void fill_config(struct blk *b, const struct vio_blk_options *o, uint32_t seg_max)
-{
-	struct vio_blk_config *c = &b->config;
-
-	c->capacity = vio_le64_of(b->sectors);
-	c->size_max = vio_le32_of(o->size_max);
-	c->seg_max = vio_le32_of(seg_max);
-	c->geometry.cylinders = vio_le16_of(o->geometry.cylinders);
-	c->geometry.heads = o->geometry.heads;
-	c->geometry.sectors = o->geometry.sectors;
-	c->blk_size = vio_le32_of(b->disk->logical_block);
-	c->writeback = !o->writethrough;
-	c->num_queues = vio_le16_of(o->queues);
-	fill_topology(b);
-	fill_ranges(b);
-}
-
-/* A feature is offered only where the disk below has it. */
-static void drop_features(struct blk *b, const struct vio_blk_options *o)
-{
-	const struct vio_disk *disk = b->disk;
-	const struct { unsigned char bit; bool has; } has[] = {
-		{ VIO_BLK_F_SIZE_MAX, o->size_max != 0 },
-		{ VIO_BLK_F_GEOMETRY, o->geometry.cylinders != 0 },
-		{ VIO_BLK_F_RO, b->read_only },
-		{ VIO_BLK_F_TOPOLOGY, disk->physical_block || disk->optimal_io },
-		{ VIO_BLK_F_MQ, o->queues > 1 },
-		{ VIO_BLK_F_DISCARD, disk->can_discard && !b->read_only },
-		{ VIO_BLK_F_WRITE_ZEROES, disk->can_zero && !b->read_only },
-		{ VIO_BLK_F_SECURE_ERASE, disk->can_erase && !b->read_only },
-		{ VIO_BLK_F_LIFETIME, disk->has_lifetime },
-	};
-
-	for (unsigned i = 0; i < sizeof has / sizeof has[0]; i++)
-		if (!has[i].has)
-			vio_features_drop(&b->dev.type_features, has[i].bit);
-}
-
-static const char *blk_open(struct vio_dev *d, const void *options)
-{
-	const struct vio_blk_options *o = options;
-	struct blk *b = blk_of(d);
-	const char *why = check(o);
-	if (why)
-		return why;
-
-	uint16_t size = o->queue_size ? o->queue_size : 256;
-	/* A driver without indirect descriptors needs a header and a status beside the data (QEMU tells the same). */
-	uint32_t seg_max = o->seg_max ? o->seg_max : size < 4 ? 1 : size < 256 ? size - 2u : 254;
-	b->disk = o->disk;
-	b->read_only = o->read_only || o->disk->read_only;
-	b->writethrough = o->writethrough;
-	b->block_mask = o->disk->logical_block / VIO_BLK_SECTOR - 1;
-	b->sectors = whole_sectors(o->disk);
-	b->rules = DURABLE;
-	memcpy(b->serial, o->serial, sizeof b->serial);
-	d->queues = o->queues;
-	d->queue_size_max = size;
-	d->chain_max = (uint16_t)(seg_max + 2);
-	d->config = (uint8_t *)&b->config;
-	fill_config(b, o, seg_max);
-	drop_features(b, o);
-	o->disk->resized = blk_resized;
-	o->disk->resized_arg = b;
-	return NULL;
-}
-
-static void blk_close(struct vio_dev *d)
-{
-	struct vio_disk *disk = blk_of(d)->disk;
-
-	disk->resized = NULL;
-	disk->resized_arg = NULL;
-}
-
 static const uint8_t config_writable[sizeof(struct vio_blk_config)] = {
 	[offsetof(struct vio_blk_config, writeback)] = 0xff,
 };
@@ -655,8 +402,8 @@ static const uint8_t config_writable[sizeof(struct vio_blk_config)] = {
 const struct vio_dev_type vio_dev_blk = {
 	.name = "blk",
 	.id = VIO_ID_BLK,
-	.features = known,
-	.features_count = sizeof known,
+	.features = vio_blk_dev_features,
+	.features_count = VIO_BLK_DEV_FEATURES,
 	.config_len = sizeof(struct vio_blk_config),
 	.config_writable = config_writable,
 	.queue_size_max = VIO_RING_SIZE_MAX,
@@ -664,13 +411,13 @@ const struct vio_dev_type vio_dev_blk = {
 	.request = sizeof(struct blk_req),
 	.queues_independent = true,
 	.backend = VIO_BACKEND_DISK,
-	.open = blk_open,
-	.close = blk_close,
-	.config = blk_config,
-	.negotiated = blk_negotiated,
-	.reset = blk_reset,
-	.save = blk_save,
-	.load = blk_load,
+	.open = vio_blk_dev_open,
+	.close = vio_blk_dev_close,
+	.config = vio_blk_dev_config,
+	.negotiated = vio_blk_dev_negotiated,
+	.reset = vio_blk_dev_reset,
+	.save = vio_blk_dev_save,
+	.load = vio_blk_dev_load,
 	.queue_start = blk_queue_start,
 	.queue_stop = blk_queue_stop,
 	.queue = blk_queue,

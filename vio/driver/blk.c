@@ -153,8 +153,9 @@ bool vio_blk_queue_start(struct vio_blk *b, uint16_t i, uint16_t most)
 	    &b->mapped[i].indirect))
 		return vio_drv_fail(&b->drv, "the memory for indirect tables can't be mapped in one piece");
 	struct vio_drvq_setup setup = {
-		.size = size, .features = b->drv.features, .ring = m->ring, .ring_addr = b->mapped[i].ring.addr, .slots = m->slots,
-		.indirect = m->indirect, .indirect_addr = b->mapped[i].indirect.addr, .indirect_max = VIO_BLK_DRV_INDIRECT,
+		.size = size, .features = b->drv.features, .slots = m->slots,
+		.ring = m->ring, .ring_addr = b->mapped[i].ring.addr, .indirect = m->indirect,
+		.indirect_addr = b->mapped[i].indirect.addr, .indirect_max = VIO_BLK_DRV_INDIRECT,
 	};
 	vio_drvq_init(&b->q[i], &setup);
 	b->stopped &= (uint16_t)~(1u << i);
@@ -187,7 +188,7 @@ bool vio_blk_start(struct vio_blk *b, struct vio_drv_port *port, const struct vi
 	if (read_config(b, s->queues) && start_queues(b, s))
 		return true;
 	const char *why = b->drv.failed;
-	if (b->drv.status & VIO_S_FAILED)	/* the device may know of some rings: it must forget them before they are unmapped */
+	if (b->drv.status & VIO_S_FAILED)	/* it may know of some rings, and must forget them before they are unmapped */
 		vio_blk_stop(b);
 	b->drv.failed = why;
 	return false;
@@ -224,7 +225,10 @@ static bool reads_device(uint32_t type)
 	return type == VIO_BLK_T_IN || type == VIO_BLK_T_GET_ID || type == VIO_BLK_T_GET_LIFETIME;
 }
 
-static enum vio_dir direction(const struct vio_blk_request *r) { return reads_device(r->type) ? VIO_FROM_DEVICE : VIO_TO_DEVICE; }
+static enum vio_dir direction(const struct vio_blk_request *r)
+{
+	return reads_device(r->type) ? VIO_FROM_DEVICE : VIO_TO_DEVICE;
+}
 
 static bool on_disk(const struct vio_blk *b, uint64_t sector, uint64_t sectors)
 {
@@ -247,7 +251,8 @@ static bool ranges_allowed(const struct vio_blk *b, const struct vio_blk_request
 		struct vio_blk_range range;
 		memcpy(&range, at, sizeof range);
 		uint32_t sectors = vio_le32_get(range.num_sectors);
-		if (vio_le32_get(range.flags) & ~flags || sectors > max_sectors || !on_disk(b, vio_le64_get(range.sector), sectors))
+		if (vio_le32_get(range.flags) & ~flags || sectors > max_sectors ||
+		    !on_disk(b, vio_le64_get(range.sector), sectors))
 			return false;
 	}
 	return true;

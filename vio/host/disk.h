@@ -7,7 +7,7 @@ VIO_BEGIN_DECLS
 
 enum vio_aio { VIO_AIO_AUTO, VIO_AIO_URING, VIO_AIO_THREADS };
 
-/* loops[queue % loop_count] is the thread that queue's channel lives in; loops[0] is the home thread. */
+/* loops[queue % loop_count] is where that queue's channel lives; loops[0] is the home thread.  They outlive the disk. */
 struct vio_disk_place { struct vio_loop *const *loops; unsigned loop_count; };
 
 struct vio_disk_file_options {
@@ -32,7 +32,7 @@ void vio_disk_file_refresh(struct vio_disk *d);
 /* What VIO_AIO_AUTO has become: io_uring where the kernel lets us, else threads. */
 enum vio_aio vio_disk_file_aio(const struct vio_disk *d);
 
-/* Bytes in memory; with erase, discard, zeroes and lifetime values, for tests.  bytes: NULL, or size bytes of the caller's. */
+/* Bytes in memory; with erase, discard, zeroes and lifetime values, for tests.  bytes: NULL, or the caller's size bytes. */
 struct vio_disk *vio_disk_ram_open(uint64_t size, void *bytes, struct vio_disk_place place);
 /* Keeps nothing and touches no data, so that reads leave the buffer as it was: to measure what is around it. */
 struct vio_disk *vio_disk_null_open(uint64_t size, struct vio_disk_place place);

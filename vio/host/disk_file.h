@@ -95,10 +95,12 @@ void vio_step_begin(struct vio_disk_io *io, bool elsewhere);
 /* Is there no next step?  Then *error is the request's: 0 or a positive errno value. */
 bool vio_step_is_over(const struct vio_file *f, struct vio_disk_io *io, int *error);
 /*
- * The next system call of an io that is not over.  iov has room for VIO_FILE_IOVECS; bounce is VIO_FILE_BOUNCE bytes, or
- * NULL when it is taken: then false says that this step needs it.  A step that needs it owns it until its result is known.
+ * The next system call of an io that is not over.  iov has room for VIO_FILE_IOVECS; bounce is VIO_FILE_BOUNCE bytes,
+ * or NULL when it is taken: then false says that this step needs it.  A step that needs it owns it until its result is
+ * known.
  */
-bool vio_step_next(const struct vio_file *f, struct vio_disk_io *io, struct vio_step *s, struct vio_seg *iov, void *bounce);
+bool vio_step_next(const struct vio_file *f, struct vio_disk_io *io, struct vio_step *s, struct vio_seg *iov,
+    void *bounce);
 bool vio_step_is_bounced(const struct vio_disk_io *io);		/* between next and result */
 bool vio_step_is_elsewhere(const struct vio_disk_io *io);
 /* What it gave: bytes, or a negative errno value. */
@@ -124,6 +126,6 @@ void vio_uring_close(struct vio_uring *u);		/* the channel is closed */
 struct vio_pool *vio_pool_new(struct vio_file *f, unsigned threads);	/* NULL with errno */
 void vio_pool_free(struct vio_pool *p);
 void vio_pool_submit(struct vio_pool *p, struct vio_file_chan *c, struct vio_disk_io *io);
-bool vio_pool_cancel(struct vio_pool *p, struct vio_disk_io *io);	/* true: it had not begun, and is the caller's again */
+bool vio_pool_cancel(struct vio_pool *p, struct vio_disk_io *io);	/* true: not begun, the caller's again */
 void vio_pool_collect(void *chan);			/* the channel's call: done() for what is finished */
 #endif

@@ -2,10 +2,10 @@
  * Image locks, as QEMU and its tools understand them.
  *
  * Permissions have numbers: 0 consistent read, 1 write, 2 write unchanged, 3 resize.  Whoever uses permission p holds a
- * shared lock on byte 100 + p of the image; whoever can't bear that others use p holds one on byte 200 + p.  Nobody ever
- * locks exclusively: after taking its own locks, everybody asks whether an exclusive one would be granted on the bytes
- * that must be free.  Of two that come at once, at most one wins.  The locks are those of open file descriptions, so they
- * also hold between disks of one process, and end with the descriptor.
+ * shared lock on byte 100 + p of the image; whoever can't bear that others use p holds one on byte 200 + p.  Nobody
+ * ever locks exclusively: after taking its own locks, everybody asks whether an exclusive one would be granted on the
+ * bytes that must be free.  Of two that come at once, at most one wins.  The locks are those of open file descriptions,
+ * so they also hold between disks of one process, and end with the descriptor.
  */
 #include <vio/host/disk_file.h>
 #include <errno.h>
@@ -66,7 +66,8 @@ bool vio_file_lock(int fd, bool read_only, const char *path, char *why)
 
 	/*
 	 * A process that was killed keeps its locks until the kernel has ended its last request, which is right: it may
-	 * still be writing.  Nothing tells when that is (a lock that waits would have to be exclusive, and disturb others).
+	 * still be writing.  Nothing tells when that is (a lock that waits would have to be exclusive, and disturb
+	 * others).
 	 */
 	for (unsigned i = 0; (error = try_lock(fd, read_only)) == EAGAIN && i < TRIES; i++)
 		nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);

@@ -4,8 +4,8 @@
  *
  * Two things are different from pread(), and are taken care of here:
  *
- *   - touching a hole makes tmpfs fill it with a page.  So only pages are touched that have been seen to hold data, one bit
- *     each; the first read of a page goes by pread() and asks (lseek SEEK_DATA).  What is discarded loses its bits.
+ *   - touching a hole makes tmpfs fill it with a page.  So only pages are touched that have been seen to hold data, one
+ *     bit each; the first read of a page goes by pread() and asks (lseek SEEK_DATA).  What is discarded loses its bits.
  *   - what somebody truncates raises SIGBUS.  The mapping is guarded: it is dead then, the bytes copied are thrown away,
  *     and pread() gives the answer, from then on.
  *

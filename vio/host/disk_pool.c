@@ -1,9 +1,9 @@
 /*
  * Steps of a file disk in threads that wait: where io_uring is forbidden, and for the ioctls of block devices.
  *
- * One queue for all channels, behind a mutex; what is finished goes to the channel's own list and is announced to its loop
- * when that list was empty.  So there is a call under way exactly while the list is not empty, and none once nothing is
- * in flight.
+ * One queue for all channels, behind a mutex; what is finished goes to the channel's own list and is announced to its
+ * loop when that list was empty.  So there is a call under way exactly while the list is not empty, and none once
+ * nothing is in flight.
  */
 #include <vio/host/disk_file.h>
 #include <errno.h>

@@ -254,7 +254,8 @@ static bool range_ioctl_works(int fd, unsigned long request)
 	return ioctl(fd, request, nonsense) < 0 && errno == EINVAL;
 }
 
-static bool probe_block_device(struct vio_file *f, const struct vio_disk_file_options *o, const struct stat *st, char *why)
+static bool probe_block_device(struct vio_file *f, const struct vio_disk_file_options *o, const struct stat *st,
+    char *why)
 {
 	int logical = BLOCK_MIN, read_only = 0;
 	unsigned physical = 0, optimal = 0;

@@ -1,8 +1,8 @@
 /*
  * A disk of bytes in memory, as large as asked for and touched only where it is written.
  *
- * Channels share nothing but the bytes.  Two queues that write the same block at once get either's bytes or a mixture, as
- * from any disk; each request is done before submit() returns.
+ * Channels share nothing but the bytes.  Two queues that write the same block at once get either's bytes or a mixture,
+ * as from any disk; each request is done before submit() returns.
  */
 #include <vio/host/disk.h>
 #include <assert.h>

@@ -75,7 +75,8 @@ static bool aligned(const struct vio_file *f, const struct vio_seg *iov, unsigne
 	return bits == 0;
 }
 
-static bool next_move(const struct vio_file *f, struct vio_disk_io *io, struct vio_step *s, struct vio_seg *iov, void *bounce)
+static bool next_move(const struct vio_file *f, struct vio_disk_io *io, struct vio_step *s, struct vio_seg *iov,
+    void *bounce)
 {
 	bool write = io->op == VIO_DISK_WRITE;
 
@@ -163,7 +164,8 @@ bool vio_step_is_over(const struct vio_file *f, struct vio_disk_io *io, int *err
 	return true;
 }
 
-bool vio_step_next(const struct vio_file *f, struct vio_disk_io *io, struct vio_step *s, struct vio_seg *iov, void *bounce)
+bool vio_step_next(const struct vio_file *f, struct vio_disk_io *io, struct vio_step *s, struct vio_seg *iov,
+    void *bounce)
 {
 	switch (io->op) {
 	case VIO_DISK_READ:

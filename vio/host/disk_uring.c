@@ -2,14 +2,14 @@
  * Steps of a file disk by io_uring: one ring a channel, made when the disk is opened and then restricted to the
  * operations below.  A process that was taken over can't open or send anything by it.
  *
- *   submit -> fifo -> [a free entry] -> prepared -> flush: one io_uring_enter for all -> completion -> next step or done()
+ *   submit -> fifo -> [a free entry] -> prepared -> flush: one system call for all -> completion -> next step, or done()
  *
  * At most IN_FLIGHT requests are with the kernel, which is the size of its completion queue, so it can't overflow; the
  * others wait in the fifo, linked by themselves.  An entry's segments are needed until the kernel has taken the entry
  * (IORING_FEAT_SUBMIT_STABLE), so there is one array of them for each entry of the submission queue.
  *
- * The file is not registered with the ring, though that would save some nanoseconds: a ring is taken apart some time after
- * its process has ended, and would keep the image locked until then.
+ * The file is not registered with the ring, though that would save some nanoseconds: a ring is taken apart some time
+ * after its process has ended, and would keep the image locked until then.
  */
 #include <vio/host/disk_file.h>
 #include <assert.h>

@@ -33,7 +33,7 @@ bool vio_loop_watch(struct vio_loop *l, struct vio_watch *w);	/* again: new even
 /* After this ready is not called again, not even for an event that has been fetched already. */
 void vio_loop_unwatch(struct vio_loop *l, struct vio_watch *w);
 
-/* Run fn(arg) in the loop's thread, once.  From any thread, never blocks; the struct is free again when fn is called. */
+/* Run fn(arg) in the loop's thread, once.  From any thread, never blocks; the struct is free again when fn runs. */
 struct vio_call { void (*fn)(void *arg); void *arg; struct vio_call *next; };
 void vio_loop_call(struct vio_loop *l, struct vio_call *c);
 
@@ -49,8 +49,9 @@ void vio_loop_untimer(struct vio_loop *l, struct vio_timer *t);
 uint64_t vio_now_ns(void);
 
 /*
- * Something to look at again and again instead of sleeping.  look() returns true when it found work.  When no poller found
- * any for the loop's poll time, listen() of each is called, which asks to be told; true: there is something, look again.
+ * Something to look at again and again instead of sleeping.  look() returns true when it found work.  When no poller
+ * found any for the loop's poll time, listen() of each is called, which asks to be told; true: there is something, look
+ * again.
  */
 struct vio_poller { bool (*look)(void *arg); bool (*listen)(void *arg); void *arg; bool on; struct vio_poller *next; };
 void vio_loop_poller(struct vio_loop *l, struct vio_poller *p);

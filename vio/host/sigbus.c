@@ -78,9 +78,10 @@ static void on_sigbus(int signal, siginfo_t *info, void *context)
 		for (struct chunk *c = &first; c; c = atomic_load_explicit(&c->next, memory_order_acquire))
 			for (unsigned i = 0; i < CHUNK_SLOTS; i++)
 				if (covers(&c->slot[i], at, &base, &size, &dead)) {
+					/* First, or another thread could read the new zeroes and believe them. */
+					__atomic_store_n(dead, true, __ATOMIC_SEQ_CST);
 					if (!put_zeroes(at, base, size))
 						goto fatal;
-					__atomic_store_n(dead, true, __ATOMIC_RELEASE);
 					errno = saved;
 					return;
 				}

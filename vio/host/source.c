@@ -1,9 +1,9 @@
 /*
  * Sources of random bytes: the kernel's generator, a device, a pipe or a file; and the twin that counts.
  *
- * fill() never waits for bytes.  When there are none, the descriptor is watched; where nothing can be watched (the kernel's
- * generator early at boot, a device driver without poll), a timer asks again.  A regular file is read as fast as it is, and
- * at its end the source has failed: the same bytes twice are not random.
+ * fill() never waits for bytes.  When there are none, the descriptor is watched; where nothing can be watched (the
+ * kernel's generator early at boot, a device driver without poll), a timer asks again.  A regular file is read as fast
+ * as it is, and at its end the source has failed: the same bytes twice are not random.
  */
 #include <vio/host/source.h>
 #include <errno.h>

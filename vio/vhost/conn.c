@@ -76,8 +76,8 @@ static const char *check(struct vio_vhost *s, const struct vio_vhost_message *m)
 		return "the device has no such queue";
 	if (t->payload == VIO_PAYLOAD_RINGFD && (why = check_fd(m)))
 		return why;
-	if (t->allowed == VIO_ALLOWED_RING && s->ring[ring].kicked)
-		return "the queue is running: stop it first with GET_VRING_BASE";
+	if (t->allowed == VIO_ALLOWED_RING && s->ring[ring].kicked && s->ring[ring].enabled)
+		return "the queue is running: stop it first with GET_VRING_BASE, or disable it";
 	if (t->allowed == VIO_ALLOWED_ALL && vio_vhost_any_kicked(s))
 		return "a queue is running: stop all of them first with GET_VRING_BASE";
 	return NULL;

@@ -2,6 +2,7 @@
 #include <vio/vhost/server.h>
 #include <assert.h>
 #include <errno.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -193,6 +194,22 @@ static void unpinned(struct vio_vhost_ring *r)
 		answer(r->pinned[--r->pins]);
 }
 
+/*
+ * The ring is at rest.  Once the last of these is answered the home loop may take the ring apart: so this is a task, under
+ * which nothing is going on with it any more, and touches nothing after the last answer.
+ */
+static void answer_stops(void *arg)
+{
+	struct vio_vhost_ring *r = arg;
+	struct vio_vhost_order *o[VIO_LANES];
+	unsigned n = r->stoppings;
+
+	memcpy(o, r->stopping, sizeof o);
+	r->stoppings = 0;
+	for (unsigned i = 0; i < n; i++)
+		answer(o[i]);
+}
+
 static void break_here(struct vio_vhost_ring *r, const char *why)
 {
 	struct vio_dev_queue *q = &r->s->dev->queue[r->index];
@@ -213,8 +230,7 @@ static void stopped(void *arg, unsigned queue, uint32_t base)
 	unattend(r);
 	r->stopped_at = base;
 	unpinned(r);
-	while (r->stoppings)
-		answer(r->stopping[--r->stoppings]);
+	vio_loop_task(r->loop, &r->ended);
 }
 
 /* A second order to stop, which may cancel, is answered together with the first. */
@@ -374,6 +390,7 @@ void vio_vhost_ring_init(struct vio_vhost *s, unsigned i)
 	*r = (struct vio_vhost_ring){ .s = s, .index = i, .loop = s->o.loops[i % s->o.loop_count], .call_fd = -1, .err_fd = -1 };
 	r->kick = (struct vio_watch){ .fd = -1, .events = EPOLLIN, .ready = kicked, .arg = r };
 	r->turn = (struct vio_task){ .fn = turn_task, .arg = r };
+	r->ended = (struct vio_task){ .fn = answer_stops, .arg = r };
 	r->poller = (struct vio_poller){ .look = poller_look, .listen = poller_listen, .arg = r };
 	r->clock = (struct vio_timer){ .fn = clock_tick, .arg = r };
 	r->note = (struct vio_call){ .fn = take_note, .arg = r };

@@ -106,8 +106,11 @@ static uint32_t base_of(const struct vio_vhost_ring *r, const struct vio_ring_pl
 {
 	if (!vio_vhost_is_packed(r->s) || r->base)
 		return r->base;
-	const struct vio_packed_desc *first = p->desc;
-	return vio_shared_load(&first->flags) & VIO_DESC_USED ? 0 : VIO_PACKED_BASE;
+	const struct vio_packed_desc *d = p->desc;
+	for (uint16_t i = 0; i < p->size; i++)
+		if (vio_shared_load(&d[i].flags) & VIO_DESC_USED)
+			return 0;
+	return VIO_PACKED_BASE;
 }
 
 /* Make an order of it that starts the ring at p too. */
@@ -240,10 +243,10 @@ static const char *check_event(int fd, int wrong_mode)
 	struct stat st;
 	int flags = fcntl(fd, F_GETFL);
 
-	if (fstat(fd, &st) || flags < 0 || (flags & O_ACCMODE) == wrong_mode || flags & O_PATH)
-		return "its descriptor can't be used for events";
-	if ((st.st_mode & S_IFMT) && !S_ISFIFO(st.st_mode) && !S_ISSOCK(st.st_mode))
+	if (fstat(fd, &st) || ((st.st_mode & S_IFMT) && !S_ISFIFO(st.st_mode) && !S_ISSOCK(st.st_mode)))
 		return "its descriptor is neither an eventfd nor a pipe";
+	if (flags < 0 || flags & O_PATH || (flags & O_ACCMODE) == wrong_mode)
+		return "its descriptor is the wrong end of a pipe";
 	if (!(flags & O_NONBLOCK) && fcntl(fd, F_SETFL, flags | O_NONBLOCK))
 		return "its descriptor can't be made not to block";
 	return NULL;
@@ -309,10 +312,46 @@ const char *vio_vhost_on_SET_VRING_ERR(struct vio_vhost *s, struct vio_vhost_wor
 
 /* ---- Parameters ---- */
 
+/* The old driver's ring has ended: serve the message that came with the new one. */
+static const char *abandoned(struct vio_vhost *s, struct vio_vhost_work *w)
+{
+	struct vio_vhost_ring *r = &s->ring[w->m.payload.state.index];
+
+	r->running = r->kicked = r->broken = r->missing = r->has_left = false;
+	switch (w->m.header.request) {
+	case VIO_MSG_SET_VRING_NUM:
+		return vio_vhost_on_SET_VRING_NUM(s, w);
+	case VIO_MSG_SET_VRING_BASE:
+		return vio_vhost_on_SET_VRING_BASE(s, w);
+	default:
+		return vio_vhost_on_SET_VRING_ADDR(s, w);
+	}
+}
+
+/*
+ * User-mode Linux lets go of a device by disabling its rings and never asks where they stand; the next driver just says
+ * where the new ones are.  What the old one left in flight is nobody's any more.
+ */
+static const char *abandon(struct vio_vhost_ring *r, struct vio_vhost_work *w)
+{
+	struct vio_vhost_order *o = vio_vhost_order(r, w->lane, VIO_ORDER_KICK);
+
+	if (r->running) {
+		o->what |= VIO_ORDER_STOP;
+		o->cancel = true;
+		w->rests = true;
+	}
+	w->next = abandoned;
+	vio_vhost_post(o, w);
+	return vio_vhost_later;
+}
+
 const char *vio_vhost_on_SET_VRING_NUM(struct vio_vhost *s, struct vio_vhost_work *w)
 {
 	const struct vio_vhost_state *p = &w->m.payload.state;
 
+	if (s->ring[p->index].kicked)		/* and disabled, or the table would not have let it through */
+		return abandon(&s->ring[p->index], w);
 	if (p->num == 0 || p->num > VIO_RING_SIZE_MAX)
 		return "the queue's size is not between 1 and 32768";
 	if (p->num > s->dev->queue_size_max)
@@ -321,6 +360,11 @@ const char *vio_vhost_on_SET_VRING_NUM(struct vio_vhost *s, struct vio_vhost_wor
 		return "a split queue's size must be a power of two";
 	s->ring[p->index].size = p->num;
 	return NULL;
+}
+
+static bool moves(const struct vio_vhost_ring *r, const struct vio_vhost_addr *a)
+{
+	return a->desc != r->addr.desc || a->avail != r->addr.avail || a->used != r->addr.used;
 }
 
 /* While the ring runs only its log may change. */
@@ -335,8 +379,11 @@ const char *vio_vhost_on_SET_VRING_ADDR(struct vio_vhost *s, struct vio_vhost_wo
 
 	if (a->flags & ~(uint32_t)VIO_VHOST_ADDR_LOG)
 		return "it has flags that mean nothing";
-	if (r->kicked && (a->desc != r->addr.desc || a->avail != r->addr.avail || a->used != r->addr.used))
-		return "the queue is running: its addresses can't change";
+	if (r->kicked && moves(r, a)) {
+		if (r->enabled)
+			return "the queue is running: its addresses can't change before it is stopped or disabled";
+		return abandon(r, w);
+	}
 	if (!s->mem || !s->mem->count)
 		return "no memory has been given yet: SET_MEM_TABLE or ADD_MEM_REG comes first";
 	if (!r->kicked && r->size && locate(r, a, &p, &l) == NOWHERE)
@@ -363,6 +410,8 @@ const char *vio_vhost_on_SET_VRING_BASE(struct vio_vhost *s, struct vio_vhost_wo
 	const struct vio_vhost_state *p = &w->m.payload.state;
 	struct vio_vhost_ring *r = &s->ring[p->index];
 
+	if (r->kicked)
+		return abandon(r, w);
 	if (s->has_features && !vio_vhost_is_packed(s) && p->num > UINT16_MAX)
 		return "a split queue's base has 16 bits";
 	if (r->has_left && p->num != r->left && !vio_vhost_any_kicked(s))

@@ -102,7 +102,7 @@ struct vio_vhost_ring {
 	bool call_polled;		/* the front end looks by itself */
 	bool polled;			/* it does not kick */
 	bool attended;			/* its kicks are watched: it runs */
-	struct vio_task turn;
+	struct vio_task turn, ended;
 	struct vio_poller poller;
 	struct vio_timer clock;
 	struct vio_vhost_order *stopping[VIO_LANES];	/* orders to stop that are not answered */

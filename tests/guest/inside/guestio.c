@@ -217,14 +217,13 @@ static int held(char **args)
 	heed();
 	for (uint64_t at = 0; at < j.length; at += 8)
 		wrong += words[at / 8] != (j.seed << SEED_SHIFT) + j.start + at;
-	say("guest", "wrong-words", wrong, wrong ? "failed" : "ok");
 	j.done = 0;
 	j.seed = 10;
 	if (run(&j))	/* the disk goes on working where the guest is now */
 		return 1;
 	close(j.fd);
 	free(words);
-	printf("%" PRIu64 " bytes were moved while held\n", j.length);
+	printf("of %" PRIu64 " bytes read during the move, %" PRIu64 " words did not arrive\n", j.length, wrong);
 	return wrong != 0;
 }
 
