@@ -12,6 +12,7 @@ import time
 DAEMON_CPU, LOAD_CPU = "0", "1"
 FAR_NS = 100            # a cache line that takes longer one way: the processors are far apart now
 BUSY_NS = 400           # and so long: something else runs on them
+DISTURBED = 0.05        # of the time something else had a processor: the sample is worth little, and BUSY too
 
 
 def state_of(ns):
@@ -31,11 +32,12 @@ class Bench:
         self.build, self.quick = build, quick
         self.vio = os.path.join(build, "cmd", "vio")
         self.rounds = 2 if quick else 5
-        self.seconds = 0.3 if quick else 1.0
+        self.seconds = 0.3 if quick else 0.8
         self.dir = tempfile.mkdtemp(prefix="vio-bench-")
         self.shm = tempfile.mkdtemp(prefix="vio-bench-", dir="/dev/shm")
         self.disk = tempfile.mkdtemp(prefix="vio-bench-", dir=scratch)
         self.probes = []
+        self.waited = 0         # ns in which something else had the processor of what was measured, since set to 0
 
     def close(self):
         for d in (self.dir, self.shm, self.disk):
@@ -75,22 +77,26 @@ class Bench:
 
     def loaded(self, command, **options):
         """A fresh daemon on its processor, one load on the other: what the load says."""
-        with Daemon(command, [self.socket_path()]):
-            return self.load(**options)
+        with Daemon(command, [self.socket_path()]) as d:
+            before = d.sched_ns()[1]
+            said = self.load(**options)
+            self.waited += said["waited_ns"] + d.sched_ns()[1] - before
+            return said
 
     # ---- samples in turn ----
 
     def compare(self, subjects, rounds=None):
         """
         subjects: name -> function that gives a number.  Each round takes one sample of each, the order turned round by
-        round, between two probes; a round in which the processors moved counts for nothing and is taken again.
+        round, between two probes; a round in which the processors moved, or something else ran on them for long, counts
+        for nothing and is taken again (some times at most).
         Returns {state: {name: [samples]}} and {name: why it is missing}.
         """
         rounds = rounds or self.rounds
-        states, missing, names, spare = {}, {}, list(subjects), rounds
+        states, missing, names, spare = {}, {}, list(subjects), rounds // 2 + 2
         while rounds and names:
             order = names if rounds % 2 else names[::-1]
-            before, got = self.probe(), {}
+            before, got, self.waited = self.probe(), {}, 0
             for name in order:
                 try:
                     got[name] = subjects[name]()
@@ -98,10 +104,11 @@ class Bench:
                     missing[name] = str(e)
             names = [n for n in names if n not in missing]
             after = self.probe()
-            if state_of(before) != state_of(after) and spare:
+            disturbed = self.waited > DISTURBED * len(names) * self.seconds * 1e9
+            if (disturbed or state_of(before) != state_of(after)) and spare:
                 spare -= 1
                 continue
-            state = states.setdefault(state_of(max(before, after)), {"line": []})
+            state = states.setdefault("BUSY" if disturbed else state_of(max(before, after)), {"line": []})
             state["line"] += [before, after]
             for name, value in got.items():
                 state.setdefault(name, []).append(value)
@@ -179,13 +186,15 @@ class Daemon:
                         total[key] += int(line.split()[1])
         return total["Pss"], total["Rss"]
 
-    def cpu_ns(self):
-        ns = 0
+    def sched_ns(self):
+        """Nanoseconds run, and waited for a processor."""
+        ran = waited = 0
         for pid in self.family():
             for t in os.listdir(f"/proc/{pid}/task"):
                 with open(f"/proc/{pid}/task/{t}/schedstat") as f:
-                    ns += int(f.read().split()[0])
-        return ns
+                    a, b, _ = f.read().split()
+                    ran, waited = ran + int(a), waited + int(b)
+        return ran, waited
 
 
 def spread(samples):

@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -24,6 +25,19 @@ static inline void probe_pin(int cpu)
 	CPU_ZERO(&set);
 	CPU_SET((unsigned)cpu, &set);
 	pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+}
+
+/* How long this thread has been ready but not run, because something else had the processor. */
+static inline uint64_t probe_waited_ns(void)
+{
+	unsigned long long ran = 0, waited = 0;
+	FILE *f = fopen("/proc/thread-self/schedstat", "r");
+	if (!f)
+		return 0;
+	if (fscanf(f, "%llu %llu", &ran, &waited) != 2)
+		waited = 0;
+	fclose(f);
+	return waited;
 }
 
 enum { PROBE_ROUNDS = 20000, PROBE_TRIES = 5 };

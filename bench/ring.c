@@ -24,6 +24,7 @@ struct ring {
 	struct vio_drvq_slot slots[SIZE];
 	_Alignas(128) struct vio_devq dev;
 	_Alignas(128) int stop;
+	uint64_t waited;		/* by the device's thread, for a processor */
 };
 
 static void no_signal(struct vio_devq *q) { (void)q; }
@@ -66,6 +67,7 @@ static void *device(void *arg)
 		}
 		vio_devq_flush(&r->dev);
 	}
+	r->waited = probe_waited_ns();
 	return NULL;
 }
 
@@ -110,15 +112,16 @@ int main(int argc, char **argv)
 	if (!set_up(&r) || !probe_thread(&other, DEVICE_CPU, device, &r))
 		return 1;
 	drive(&r, probe_now_ns() + 50000000);
-	uint64_t from = probe_now_ns();
+	uint64_t from = probe_now_ns(), waited = probe_waited_ns();
 	uint64_t done = drive(&r, from + (uint64_t)(seconds * 1e9));
 	double ns = (double)(probe_now_ns() - from) / (double)done;
+	waited = probe_waited_ns() - waited;
 	__atomic_store_n(&r.stop, 1, __ATOMIC_RELAXED);
 	pthread_join(other, NULL);
 	if (r.drv.broken || r.dev.broken)
 		return !fail("running", r.drv.broken ? r.drv.broken : r.dev.broken);
 	double after = probe_line_ns(DRIVER_CPU, DEVICE_CPU);
-	printf("{\"ring\":\"%s\",\"outstanding\":%u,\"buffers\":%" PRIu64 ",\"ns\":%.2f,\"line_before\":%.1f,\"line_after\":%.1f}\n",
-	    packed ? "packed" : "split", r.outstanding, done, ns, before, after);
+	printf("{\"ring\":\"%s\",\"outstanding\":%u,\"buffers\":%" PRIu64 ",\"ns\":%.2f,\"line_before\":%.1f,\"line_after\":%.1f,"
+	    "\"waited_ns\":%" PRIu64 "}\n", packed ? "packed" : "split", r.outstanding, done, ns, before, after, waited + r.waited);
 	return 0;
 }

@@ -341,7 +341,7 @@ static bool run(struct bench *b)
 /* ---- the report ---- */
 
 struct result {
-	uint64_t ops, errors, lost, verified, mismatches;
+	uint64_t ops, errors, lost, verified, mismatches, waited_ns;
 	double iops, mean_ns, max_ns, percentile_ns[4];
 	uint64_t histogram[BENCH_HISTOGRAM];
 	const char *first_error;
@@ -391,6 +391,7 @@ static void add_up(const struct bench *b, struct result *r)
 		r->lost += w->lost;
 		r->verified += w->verified;
 		r->mismatches += w->mismatches;
+		r->waited_ns += w->waited_ns;
 		if (!r->first_error && w->first_error[0])
 			r->first_error = w->first_error;
 		for (unsigned k = 0; k < BENCH_HISTOGRAM; k++)
@@ -406,10 +407,10 @@ static void print_json(const struct bench *b, const struct result *r)
 	printf("{\"rw\":\"%s\",\"bs\":%u,\"qd\":%u,\"queues\":%u,\"queue_size\":%u,\"ring\":\"%s\",\"in_order\":%s,\"wait\":\"%s\","
 	    "\"seconds\":%.3f,\"ops\":%" PRIu64 ",\"iops\":%.0f,\"bytes_per_second\":%.0f,"
 	    "\"latency_ns\":{\"mean\":%.0f,\"p50\":%.0f,\"p90\":%.0f,\"p99\":%.0f,\"p99.9\":%.0f,\"max\":%.0f},"
-	    "\"errors\":%" PRIu64 ",\"lost\":%" PRIu64, rw_names[b->o.rw], b->o.bs, b->o.qd, b->o.queues, b->queue_size,
+	    "\"errors\":%" PRIu64 ",\"lost\":%" PRIu64 ",\"waited_ns\":%" PRIu64, rw_names[b->o.rw], b->o.bs, b->o.qd, b->o.queues, b->queue_size,
 	    b->packed ? "packed" : "split", b->in_order ? "true" : "false", b->o.irq ? "irq" : "poll", b->o.seconds, r->ops,
 	    r->iops, r->iops * b->o.bs, r->mean_ns, r->percentile_ns[0], r->percentile_ns[1], r->percentile_ns[2],
-	    r->percentile_ns[3], r->max_ns, r->errors, r->lost);
+	    r->percentile_ns[3], r->max_ns, r->errors, r->lost, r->waited_ns);
 	if (b->o.verify)
 		printf(",\"verified\":%" PRIu64 ",\"mismatches\":%" PRIu64, r->verified, r->mismatches);
 	puts("}");
@@ -426,6 +427,9 @@ static void print_table(const struct bench *b, const struct result *r)
 	printf("  us          %10.2f %10.2f %10.2f %10.2f %10.2f %10.2f\n", r->mean_ns / 1e3, r->percentile_ns[0] / 1e3,
 	    r->percentile_ns[1] / 1e3, r->percentile_ns[2] / 1e3, r->percentile_ns[3] / 1e3, r->max_ns / 1e3);
 	printf("  errors      %14" PRIu64 "\n", r->errors);
+	if ((double)r->waited_ns > 0.02e9 * b->o.seconds * b->o.queues)
+		printf("  disturbed   %12.1f %% of the time something else had the processor\n",
+		    (double)r->waited_ns / 1e7 / b->o.seconds / b->o.queues);
 	if (r->lost)
 		printf("  lost        %14" PRIu64 "\n", r->lost);
 	if (b->o.verify)

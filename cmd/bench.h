@@ -47,6 +47,7 @@ struct bench_worker {
 	uint32_t *generation;		/* of each block, --verify */
 	/* results */
 	uint64_t ops, ticks, max_ticks, errors, lost, verified, mismatches;
+	uint64_t waited_ns;		/* for a processor that something else had */
 	char first_error[160];
 	uint64_t histogram[BENCH_HISTOGRAM];
 };
@@ -57,6 +58,7 @@ void *bench_verify(void *worker);
 
 /* What both share. */
 void bench_pin(const struct bench_worker *w);
+uint64_t bench_waited_ns(void);		/* this thread, so far */
 /* Wait for something finished: false when there will be nothing any more. */
 bool bench_wait(struct bench_worker *w, struct pollfd *call, uint32_t *idle);
 /* Count what is still out as lost. */

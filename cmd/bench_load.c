@@ -22,6 +22,18 @@ void bench_pin(const struct bench_worker *w)
 	pthread_setaffinity_np(pthread_self(), sizeof set, &set);
 }
 
+uint64_t bench_waited_ns(void)
+{
+	unsigned long long ran = 0, waited = 0;
+	FILE *f = fopen("/proc/thread-self/schedstat", "r");
+	if (!f)
+		return 0;
+	if (fscanf(f, "%llu %llu", &ran, &waited) != 2)
+		waited = 0;
+	fclose(f);
+	return waited;
+}
+
 static bool gone(const struct bench_worker *w)
 {
 	return __atomic_load_n(w->stop, __ATOMIC_RELAXED) || w->blk->q[w->queue].broken;
@@ -149,9 +161,11 @@ void *bench_load(void *arg)
 
 	w->ops = w->max_ticks = 0;		/* what was counted while caches and page tables were cold */
 	memset(w->histogram, 0, sizeof w->histogram);
-	from = now;
+	w->waited_ns = bench_waited_ns();
+	from = now = bench_ticks();
 	run(w, &call, from + w->run_ticks, &now);
 	w->ticks = now - from;
+	w->waited_ns = bench_waited_ns() - w->waited_ns;
 	uint64_t ops = w->ops;
 	drain(w, &call);
 	w->ops = ops;

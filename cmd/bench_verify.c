@@ -161,6 +161,7 @@ void *bench_verify(void *arg)
 	vio_blk_kick(w->blk, w->queue);
 	serve(w, &call, false, from + w->run_ticks);
 	w->ticks = bench_ticks() - from;
+	w->waited_ns = bench_waited_ns();
 
 	if (!w->inflight) {
 		for (uint32_t i = 0; i < w->o->qd; i++)

@@ -2,10 +2,10 @@
 # timeout: 240
 """Linux and SeaBIOS drive vio's devices: tests/guest/test-guests.py [--peer] [BUILD_DIR [WORD...]]
 
-The main job of `make run` check by check, and what it has no time for: a daemon killed in the middle of writes, an image
-that grows, a machine that is stopped, continued and moved to another QEMU, firmware that boots. Prints TAP. With WORDs,
-only the groups whose function's name contains one of them; with --peer, qemu-storage-daemon serves the disks (which fails
-some: a look at these scripts themselves).
+The main job of `make run` check by check, and what it has no time for: a daemon killed in the middle of writes, an
+image that grows, a machine that is stopped, continued and moved to another QEMU, firmware that boots. Prints TAP. With
+WORDs, only the groups whose function's name contains one of them; with --peer, qemu-storage-daemon serves the disks
+(which fails some: a look at these scripts themselves).
 """
 import os
 import random
@@ -106,8 +106,11 @@ def rounds_end(bench, guest, images):
 
 def next_round(guest, role):
 	"""Waits until the guest has begun a round that it had not begun before."""
-	seen = sum(subject == role for subject, _ in guest.reports)
-	guest.wait_until(lambda: sum(subject == role for subject, _ in guest.reports) > seen, SECONDS, f"a new round of {role}")
+	def count():
+		return sum(subject == role for subject, _ in guest.reports)
+
+	seen = count()
+	guest.wait_until(lambda: count() > seen, SECONDS, f"a new round of {role}")
 
 
 def crash(bench):
@@ -149,7 +152,8 @@ def stop_and_cont(bench):
 	devices = []
 	for role, image in images.items():
 		daemon = bench.daemons.blk(role, image.path)
-		devices += qemu.device("blk", role, daemon.socket, ",num-queues=2,packed=" + ("on" if role == "packed" else "off"))
+		packed = "on" if role == "packed" else "off"
+		devices += qemu.device("blk", role, daemon.socket, f",num-queues=2,packed={packed}")
 	path = bench.place.file("monitor")
 	guest = bench.boot("rounds", images, devices, qemu.monitor_arguments(path))
 	monitor = qemu.Monitor(path)
@@ -232,8 +236,8 @@ def seabios(bench):
 
 
 HAPPENINGS = (
-	(crash, "kill -9 of the daemons in the middle of writes, without event index and indirect tables: the guest goes on and "
-		"no write is lost {split-dev-11 packed-dev-8 core-dev-5; Linux in QEMU}"),
+	(crash, "kill -9 of the daemons in the middle of writes, without event index and indirect tables: the guest "
+		"goes on and no write is lost {split-dev-11 packed-dev-8 core-dev-5; Linux in QEMU}"),
 	(grow, "the image grows and the guest learns it {blk-dev-19 blk-dev-20; Linux in QEMU}"),
 	(stop_and_cont, "stop and cont in the middle of writes (Linux in QEMU)"),
 	(migrate, "the guest moves to another QEMU, and so do the pages that the device wrote meanwhile (Linux in QEMU)"),

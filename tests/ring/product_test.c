@@ -343,12 +343,52 @@ static void product(void **state)
 		}
 }
 
+/* ---- A driver that asks for the kick decision once in 65536 chains and more ---- */
+
+static void sixteen(struct pair *p, unsigned n)
+{
+	struct vio_buf b = { PAIR_BUFFERS, 4 };
+
+	for (unsigned i = 0; i < n; i++)
+		assert_true(vio_drvq_add(&p->drv, &b, 1, 0, p));
+}
+
+static void kick_after_very_many(void **state)
+{
+	unsigned bits = (unsigned)(uintptr_t)*state;
+
+	for (unsigned last = 1; last <= VIO_DRVQ_BATCH; last++) {
+		struct pair *p = pair_new(64, WHOLE, bits & 1, false, bits & 2, false);
+		struct vio_chain *c;
+		uint32_t len;
+		assert_null(pair_device(p, pair_first_base(p)));
+		for (unsigned round = 0; round < 65536 / VIO_DRVQ_BATCH - 1; round++) {
+			sixteen(p, VIO_DRVQ_BATCH);	/* published by themselves; the device polls */
+			while ((c = vio_devq_pop(&p->dev)))
+				vio_devq_push(&p->dev, c);
+			while (vio_drvq_get(&p->drv, &len))
+				;
+		}
+		assert_false(vio_devq_listen(&p->dev));	/* now it sleeps */
+		sixteen(p, last);
+		assert_true(vio_drvq_kick_due(&p->drv));
+		pair_free(p);
+	}
+}
+
 int main(void)
 {
-	static struct CMUnitTest tests[16];
-	static char names[16][300];
+	enum { PRODUCT = 16 };
+	static char names[PRODUCT][300];
+	static struct CMUnitTest tests[] = {
+		[PRODUCT] =
+		TS(kick_after_very_many, "a kick is due after 65536 chains without a decision (split)", 0),
+		TS(kick_after_very_many, "a kick is due after 65536 chains without a decision (packed)", 1),
+		TS(kick_after_very_many, "a kick is due after 65536 chains without a decision (split, event index)", 2),
+		TS(kick_after_very_many, "a kick is due after 65536 chains without a decision (packed, event index)", 3),
+	};
 
-	for (unsigned bits = 0; bits < 16; bits++) {
+	for (unsigned bits = 0; bits < PRODUCT; bits++) {
 		bool packed = bits & 1;
 		snprintf(names[bits], sizeof names[bits], "%s%s%s%s: every byte, the order, each notification, over the index's wrap {%s; "
 		    "only us}", packed ? "packed" : "split", bits & 2 ? ", indirect" : "", bits & 4 ? ", event index" : "",
@@ -358,5 +398,5 @@ int main(void)
 		    "split-drv-22 split-drv-27 split-dev-3 split-dev-11 split-drv-17");
 		tests[bits] = (struct CMUnitTest)TS(product, names[bits], bits);
 	}
-	return vio_tests("driver against device", tests, 16);
+	return vio_tests("driver against device", tests, sizeof tests / sizeof *tests);
 }

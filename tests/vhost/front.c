@@ -260,6 +260,33 @@ static void config_changes(void **state)
 	rig_stop(&r);
 }
 
+/* A ring that makes no sense: the back end says so over the error eventfd or in-band, and a reset heals it. */
+static void hears_of_breaks(void **state)
+{
+	static const struct way in_band = { .with = BIT(VIO_VHOST_F_INBAND_NOTIFICATIONS), .irq = true };
+	const struct way *w = *state ? &in_band : &ways[0];
+	struct rig r;
+	struct drive d = { 0 };
+
+	rig_start(&r, (struct rig_options){ 0 });
+	drive_connect(&d, w, rig_connect(&r));
+	drive_start(&d, w);
+	works(&d);
+	struct vio_drv_port *port = vio_vhost_drv_port(d.front);
+	struct vio_split_avail *avail = d.blk.q[0].place.driver;
+	avail->idx = vio_le16_of((uint16_t)(vio_le16_get(avail->idx) + RING + 1));
+	port->ops->kick(port, 0, 0);
+	for (unsigned i = 0; i < 500 && vio_vhost_look(d.front) && !(port->ops->status(port) & VIO_S_NEEDS_RESET); i++)
+		usleep(10000);
+	assert_true(port->ops->status(port) & VIO_S_NEEDS_RESET);
+	assert_null(vio_vhost_broken(d.front));
+	assert_true(vio_blk_stop(&d.blk));
+	drive_start(&d, w);
+	works(&d);
+	drive_end(&d);
+	rig_stop(&r);
+}
+
 /* ---- the back end dies ---- */
 
 enum { WRITES = 90 };
@@ -415,6 +442,8 @@ int main(void)
 		TS(stops_and_goes, "GET_VRING_BASE says where a queue stands, and it goes on there (packed)", 1),
 		TS(logs, "the dirty log has what was written and no more (split)", 0),
 		TS(logs, "the dirty log has what was written and no more (packed)", 1),
+		TS(hears_of_breaks, "a broken ring is told by the error eventfd, and a reset heals it", 0),
+		TS(hears_of_breaks, "a broken ring is told in-band, and a reset heals it", 1),
 		T(config_changes, "a changed config space is told over the channel"),
 	};
 	return vio_tests("front", tests, sizeof tests / sizeof *tests);

@@ -284,6 +284,55 @@ static void breaks_one(void **state)
 	memset(g.mem + ring_at(0), 0, 0x2000);
 	guest_must_start(&g, 0, 0);
 	assert_true(guest_works(&g, 0));
+	/* broken in the very first turn, before the start has been answered */
+	for (unsigned round = 0; round < 20; round++) {
+		ask_base(g.sock, 0);
+		memset(g.mem + ring_at(0), 0, 0x2000);
+		guest_queue(&g, 0, 0);
+		guest_submit(&g, 0, 0, OUT, 0);
+		table[1].next = vio_le16_of(0);
+		assert_int_equal(guest_kick_fd(&g, 0), DONE);
+		assert_int_equal(ask_u64(g.sock, VIO_MSG_GET_STATUS), VIO_S_NEEDS_RESET);
+	}
+	guest_end(&g);
+	rig_stop(&r);
+}
+
+/*
+ * User-mode Linux disables a ring and never stops it; the next driver just says where the new one is.  What was in flight
+ * is dropped, in-flight memory included.
+ */
+static void abandoned(void **state)
+{
+	struct rig r;
+	struct guest g;
+	struct vio_vhost_inflight is;
+	int fd = -1;
+
+	rig_start(&r, (struct rig_options){ .loops = 2 });
+	guest_begin(&g, &r, (struct guest_options){ .features = format(state), .no_start = true }, 0);
+	guest_inflight(&g, &fd, &is);
+	guest_must_start(&g, 0, 0x80008000 * (uint32_t)g.packed);
+	for (unsigned round = 0; round < 5; round++) {
+		assert_true(guest_works(&g, 0));
+		rig_hold(&r, true, true);
+		guest_submit(&g, 0, 2, IN, 1);
+		guest_kick(&g, 0);
+		while (!rig_held(&r))
+			;
+		assert_int_equal(tell_state(g.sock, VIO_MSG_SET_VRING_NUM, 0, 8), REFUSED);	/* not yet */
+		assert_int_equal(tell_state(g.sock, VIO_MSG_SET_VRING_ENABLE, 0, 0), DONE);
+		assert_int_equal(tell_state(g.sock, VIO_MSG_SET_VRING_NUM, 0, GUEST_QUEUE), DONE);
+		assert_int_equal(rig_held(&r), 0);
+		rig_hold(&r, false, false);
+		memset(g.mem + ring_at(0), 0, 0x2000);
+		guest_must_start(&g, 0, 0);
+		if (g.packed)
+			g.q[0].avail_wrap = g.q[0].used_wrap = true;
+		assert_false(guest_used(&g, 0, 20, NULL));
+	}
+	assert_true(guest_works(&g, 0));
+	close(fd);
 	guest_end(&g);
 	rig_stop(&r);
 }
@@ -526,6 +575,8 @@ int main(void)
 		TS(polls, "and by a loop that polls", 1),
 		T(in_band, "kicks, calls and errors go in-band"),
 		T(breaks_one, "an incoherent ring breaks that queue in a sentence; the other goes on; GET_VRING_BASE heals"),
+		TS(abandoned, "a disabled ring that is described anew is another driver's, split", 0),
+		TS(abandoned, "and packed", 1),
 		T(config_space, "the config space: any size, writable bytes, changes told while a ring runs, a new driver begins anew"),
 		T(resets, "RESET_DEVICE cancels, forgets and can be started again"),
 		T(packed_base_zero, "a packed ring at base 0: fresh, or really there"),

@@ -9,6 +9,7 @@
  * everything else stays in the socket, but for one message that has been received to see what it is.
  */
 #include <vio/vhost/server.h>
+#include <assert.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -167,6 +168,7 @@ static void outcome(struct vio_vhost *s, struct vio_vhost_work *w, const char *w
 {
 	while (why == vio_vhost_later && !w->out)
 		why = w->next(s, w);	/* nobody was to be asked */
+	assert(!w->rests || vio_vhost_message_types[w->m.header.request].quiets != VIO_QUIETS_NOTHING);
 	if (why != vio_vhost_later)
 		finish(s, w, why);
 	else if (w->rests && !s->deadline.set)

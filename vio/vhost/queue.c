@@ -29,7 +29,7 @@ static void take_note(void *arg)
 	}
 	if (what & (VIO_NOTE_CALL | VIO_NOTE_ERR))
 		vio_vhost_channel_ask(r, what & (VIO_NOTE_CALL | VIO_NOTE_ERR));
-	if (what & VIO_NOTE_MISS && r->running) {
+	if (what & VIO_NOTE_MISS && (r->running || r->starting)) {
 		uint64_t miss = __atomic_load_n(&r->note_miss, __ATOMIC_RELAXED);
 		vio_vhost_miss(r, miss & ~(uint64_t)VIO_MEM_RW, miss & VIO_MEM_RW);
 	}

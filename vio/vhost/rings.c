@@ -5,6 +5,7 @@
  */
 #include <vio/vhost/server.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -127,13 +128,14 @@ static const char *order_start(struct vio_vhost_order *o, const struct vio_ring_
 	o->start = (struct vio_queue_start){ .place = *p, .base = base_of(r, p), .journal = journal,
 		.log_used = r->addr.flags & VIO_VHOST_ADDR_LOG, .log_used_gpa = r->addr.log };
 	r->place = *p;
+	r->broken = false;		/* before its first turn, which may break it again */
 	return NULL;
 }
 
 static void note_started(struct vio_vhost_ring *r)
 {
 	r->running = true;
-	r->broken = r->has_left = r->missing = false;
+	r->has_left = false;
 	vio_vhost_channel_pump(r->s);
 }
 
@@ -317,7 +319,15 @@ static const char *abandoned(struct vio_vhost *s, struct vio_vhost_work *w)
 {
 	struct vio_vhost_ring *r = &s->ring[w->m.payload.state.index];
 
+	const char *why;
+	void *journal = vio_vhost_journal(r, &why);
+
+	if (journal)
+		memset(journal, 0, vio_journal_bytes(s->inflight_is.queue_size, vio_vhost_is_packed(s)));
 	r->running = r->kicked = r->broken = r->missing = r->has_left = false;
+	w->rests = false;
+	if (!vio_vhost_any_kicked(s))
+		vio_vhost_new_driver(s);
 	switch (w->m.header.request) {
 	case VIO_MSG_SET_VRING_NUM:
 		return vio_vhost_on_SET_VRING_NUM(s, w);

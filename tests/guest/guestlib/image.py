@@ -1,7 +1,7 @@
 """Disk images: made by the host with known contents, judged by the host after a guest has used them.
 
-	0             an ext4 file system: known/ with checksums from the host; the guest adds made/ with checksums of its own
-	FS_MIB        raw space: STAMP_MIB stamped with a pattern, of which the guest zeroes and discards a part
+	0             an ext4 file system: known/ with checksums from the host; the guest adds made/ with its own
+	FS_MIB        raw space, which the guest stamps with a pattern, and then zeroes and discards in part
 """
 import array
 import hashlib

@@ -1,4 +1,4 @@
-"""The guests' root file system: busybox, guestio, the kernel's modules and the scripts of ../inside, as a cpio archive."""
+"""The guests' root: busybox, guestio, the kernel's modules and the scripts of ../inside, as a cpio archive."""
 import gzip
 import lzma
 import os

@@ -35,14 +35,15 @@ def words(roles, rngs, queues):
 
 
 class MainJob:
-	"""A guest with its disks, images and daemons; afterwards `rows` of (device, driver, words, requirements, good, why)."""
+	"""A guest with its disks, images and daemons; afterwards rows (device, driver, words, requirements, good, why)."""
 
 	def __init__(self, place, build, kind, peer=False):
 		self.place, self.kind, self.rows = place, kind, []
 		self.roles = QEMU_ROLES if kind == "qemu" else ("uml",)
 		self.images = {role: Image(place, role, role) for role in self.roles}
 		self.daemons = Daemons(place, build, peer)
-		self.disks = {role: self.daemons.blk(role, image.path, serial=f"vio-{role}") for role, image in self.images.items()}
+		self.disks = {role: self.daemons.blk(role, image.path, serial=f"vio-{role}")
+			for role, image in self.images.items()}
 		# The second one gives 4 KiB each 20 ms: the guest has to wait for it.
 		self.rngs = [] if peer or kind == "uml" else [
 			self.daemons.rng("rng0"), self.daemons.rng("rng1", ["--max-bytes=4096", "--period=20"])]
@@ -119,8 +120,10 @@ class MainJob:
 			("host: checksums of all files in the image", "", ("write",), image.files_hold),
 			("host: raw blocks as stamped", "", ("stamp",), lambda: image.stamped(RAW, 4 * MIB, 5)),
 			("host: zeroed range reads zero", "blk-dev-27", ("stamp", "zeroes"), lambda: image.zero(*zeroed)),
-			("host: discarded space came back", "blk-dev-25", ("stamp", "discard"), lambda: image.released([discarded])),
-			("host: trimmed space came back", "blk-dev-25", ("trim",), lambda: image.released(image.ballast, TRIM_LOSS)),
+			("host: discarded space came back", "blk-dev-25", ("stamp", "discard"),
+				lambda: image.released([discarded])),
+			("host: trimmed space came back", "blk-dev-25", ("trim",),
+				lambda: image.released(image.ballast, TRIM_LOSS)),
 		)
 		for text, ids, needs, look in looks:
 			good, why = self._checks(role, needs)

@@ -1,7 +1,7 @@
 """A temporary directory and the processes started for it.
 
-Whatever ends the program (success, failure, a signal, even SIGKILL), each process is killed with its whole process group
-and the directory is removed. The one who does it is the keeper, a shell that waits for the end of a pipe.
+Whatever ends the program (success, failure, a signal, even SIGKILL), each process is killed with its whole process
+group and the directory is removed. The one who does it is the keeper, a shell that waits for the end of a pipe.
 """
 import os
 import signal

@@ -26,6 +26,7 @@ def boot(place, name, initramfs, words, disks):
 	"""Boots with the sockets given as disks vda, vdb..."""
 	folder = place.file(name + "-uml")
 	os.mkdir(folder)
-	command = [UML, "mem=128M", f"initrd={initramfs}", f"umid={name}", f"uml_dir={folder}", "con=null", "con0=fd:0,fd:1",
-		"ssl=null", "quiet", "panic=-1", *(f"virtio_uml.device={path}:{ID_BLK}" for path in disks), *words.split()]
+	command = [UML, "mem=128M", f"initrd={initramfs}", f"umid={name}", f"uml_dir={folder}", "con=null",
+		"con0=fd:0,fd:1", "ssl=null", "quiet", "panic=-1", *words.split()]
+	command += [f"virtio_uml.device={path}:{ID_BLK}" for path in disks]
 	return Guest(place, name, command, {"TMPDIR": folder})
