@@ -59,6 +59,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 			abort();	/* refused, and yet something changed */
 	} else {
 		size_t size = vio_dev_save(d, saved, sizeof saved);
+		if (vio_dev_status(d) & VIO_S_DRIVER_OK && !vio_has(d->accepted, VIO_F_VERSION_1))
+			abort();
 		if (vio_dev_load(d, saved, size) || vio_dev_save(d, again, sizeof again) != size || memcmp(saved, again, size))
 			abort();	/* what we saved must load, and be the same */
 	}

@@ -547,6 +547,61 @@ static void any_order(void **state)
 	rig_stop(&r);
 }
 
+/* Messages of the right size whose fields are any of what is likely to hurt. */
+static void any_fields(void **state)
+{
+	static const uint64_t palette[] = { 0, 1, 2, 3, 8, 16, 17, 128, 255, 256, 4095, 4096, 8192, 65535, 65536, SIZE, SIZE - 1, GPA,
+		GPA + 4096, UVA, UVA + 0x10000, UVA + 0x10800, UVA + 0x11000, UVA + SIZE - 1, 0x80008000, UINT32_MAX, INT64_MAX,
+		UINT64_MAX, UINT64_MAX - 4095, BIT(32) | BIT(30), BIT(32) | BIT(34) | BIT(26), BIT(33) | BIT(32), 0x1000000000, 0x100000001 };
+	enum { PALETTE = sizeof palette / sizeof *palette };
+	struct rig r;
+	struct guest g;
+	uint64_t x = 88172645463325252u;
+	bool connected = false;
+
+	(void)state;
+	rig_start(&r, (struct rig_options){ .loops = 2, .iommu = true });
+	int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	for (unsigned i = 0; i < 20000; i++) {
+		uint64_t p[64];
+		if (!connected)
+			guest_begin(&g, &r, (struct guest_options){ .no_start = i & 1,
+			    .features = i & 2 ? PACKED : i & 4 ? BIT(VIO_F_ACCESS_PLATFORM) : 0 }, 2);
+		connected = true;
+		x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+		uint32_t id = 1 + (uint32_t)(x >> 20) % (VIO_MSG_LIMIT - 1);
+		const struct vio_vhost_message_type *t = &vio_vhost_message_types[id];
+		if (id == VIO_MSG_SET_PROTOCOL_FEATURES)	/* could end the answers */
+			continue;
+		uint32_t size = t->size_min + (t->size_max > t->size_min ? (uint32_t)(x >> 32) % (t->size_max - t->size_min + 1u) : 0);
+		for (unsigned k = 0; k < 64; k++) {
+			x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+			p[k] = palette[(x >> 8) % PALETTE];
+			if (x >> 60 == 0)
+				p[k] = x;
+		}
+		if (t->payload == VIO_PAYLOAD_CONFIG && x & 1)		/* or nothing would come through */
+			((uint32_t *)p)[1] = size - 12;
+		int fds[8];
+		for (unsigned k = 0; k < 8; k++)
+			fds[k] = x >> (k + 10) & 1 ? event : g.memfd;
+		unsigned count = t->fds_max ? (unsigned)(x >> 40) % (t->fds_max + 1u) : 0;
+		enum verdict v = tell(g.sock, id, p, size, fds, count);
+		assert_int_not_equal(v, SILENT);
+		guest_kick(&g, i & 1);
+		connected = v != CLOSED;
+		if (!connected)
+			guest_end(&g);
+	}
+	if (connected)
+		guest_end(&g);
+	close(event);
+	rig_settles(&r);
+	assert_int_equal(open_fds(), r.fds);
+	assert_true(good_front_end(&r));
+	rig_stop(&r);
+}
+
 /* ---- In-flight memory that lies ---- */
 
 static void inflight_lies(void **state)
@@ -653,6 +708,7 @@ int main(void)
 		T(deaf, "answers that nobody reads"),
 		T(many_descriptors, "descriptors with thousands of messages"),
 		T(any_order, "good messages in any order"),
+		T(any_fields, "twenty thousand messages of likely and unlikely fields"),
 		TS(inflight_lies, "in-flight memory that lies, split", 0),
 		TS(inflight_lies, "and packed", 1),
 		T(fair, "a queue that floods does not keep its neighbour waiting"),

@@ -526,10 +526,9 @@ static void finishes(void **state)
 static void once(void **state)
 {
 	struct rig r;
-
-	(void)state;
-	rig_start(&r, (struct rig_options){ .once = true });
 	struct guest g;
+
+	rig_start(&r, (struct rig_options){ .once = !*state, .connected = *state });
 	guest_begin(&g, &r, (struct guest_options){ 0 }, 1);
 	assert_true(guest_works(&g, 0));
 	assert_int_equal(r.ended, 0);
@@ -582,7 +581,8 @@ int main(void)
 		T(packed_base_zero, "a packed ring at base 0: fresh, or really there"),
 		T(deadline, "what can't be cancelled is named, the connection closed, the memory kept until it ends"),
 		T(finishes, "the end of the daemon finishes or cancels what is in flight"),
-		T(once, "once: the end of the first front end is told"),
+		TS(once, "once: the end of the first front end is told", 0),
+		TS(once, "and so is the end of a connection that the daemon was given", 1),
 		T(second_waits, "a second front end waits until the first has gone"),
 	};
 	return vio_tests("vhost life", tests, sizeof tests / sizeof *tests);

@@ -231,7 +231,11 @@ static void start(void *arg)
 		vio_features_add(&wire, VIO_F_ACCESS_PLATFORM);
 	const char *bad = vio_dev_open(r->dev, &vio_dev_blk, &blk, &vio_vhost_port, NULL, wire);
 	must(!bad, bad ? bad : "");
-	struct vio_vhost_options o = { .dev = r->dev, .listen_fd = r->listen_fd, .connected_fd = -1, .once = r->o.once,
+	int pair[2] = { -1, -1 };
+	if (r->o.connected)
+		must(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), "socketpair");
+	r->connected = pair[0];
+	struct vio_vhost_options o = { .dev = r->dev, .listen_fd = r->listen_fd, .connected_fd = pair[1], .once = r->o.once,
 		.loops = r->loop, .loop_count = r->o.loops, .stop_deadline_ns = r->o.stop_deadline_ns, .ended = once_ended,
 		.arg = r, .name = "raw" };
 	r->server = vio_vhost_serve(&o, why);
@@ -250,7 +254,7 @@ void rig_start(struct rig *r, struct rig_options o)
 	r->bytes = calloc(1, RIG_DISK);
 	r->disk = held_open(r->bytes);
 	r->dev = calloc(1, vio_dev_blk.instance);
-	r->listen_fd = listen_somewhere();
+	r->listen_fd = o.connected ? -1 : listen_somewhere();
 	for (unsigned i = 0; i < r->o.loops; i++) {
 		r->thread[i] = vio_thread_start("rig");
 		must(r->thread[i], "thread");
@@ -290,6 +294,8 @@ void rig_stop(struct rig *r)
 
 int rig_connect(struct rig *r)
 {
+	if (r->o.connected)
+		return r->connected;
 	struct sockaddr_un a;
 	socklen_t n = sizeof a;
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);

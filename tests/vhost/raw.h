@@ -21,6 +21,7 @@ struct rig_options {
 	uint64_t stop_deadline_ns;
 	uint64_t poll_ns;
 	bool once;
+	bool connected;			/* the front end listens: the daemon gets one connection, in rig.connected ours */
 };
 
 struct rig {
@@ -31,7 +32,7 @@ struct rig {
 	struct vio_vhost *server;
 	struct held_disk *disk;
 	uint8_t *bytes;			/* of the disk */
-	int listen_fd;
+	int listen_fd, connected;
 	uint32_t ended;			/* atomic */
 	unsigned fds;			/* open in this process before the first front end */
 };

@@ -118,6 +118,8 @@ static const char *one_part(struct vio_dev *d, struct state *s, const struct vio
 		s->features = (struct vio_features){ { vio_le64_get(f.word[0]), vio_le64_get(f.word[1]) } };
 		return NULL;
 	case VIO_PART_DEVICE_STATUS:
+		if (s->has_status)
+			return "the state has a part twice";
 		s->has_status = true;
 		s->status = value[0];
 		return NULL;
@@ -125,6 +127,8 @@ static const char *one_part(struct vio_dev *d, struct state *s, const struct vio
 	case VIO_PART_VQ_PLACE:
 		return queue_part(d, s, h, value);
 	case VIO_PART_DEVICE_TYPE:
+		if (s->has_own)
+			return "the state has a part twice";
 		s->has_own = true;
 		s->own = value;
 		s->own_len = len;
@@ -167,12 +171,15 @@ const char *vio_dev_load(struct vio_dev *d, const void *from, size_t n)
 			why = "a queue is running: state is loaded into a stopped device";
 	if (!why && !vio_features_none(s.features))
 		why = vio_dev_features_refused(d, s.features);
+	if (!why && vio_features_none(s.features) && s.status & (VIO_S_FEATURES_OK | VIO_S_DRIVER_OK | VIO_S_SUSPEND))
+		why = "the state's device status tells of features that were accepted, and the state has none";
 	if (!why && s.has_own && !d->type->load)
 		why = "the state has a part that this device type does not know";
 	if (!why && s.has_own)
 		why = d->type->load(d, s.own, s.own_len);	/* the last that may refuse */
 	if (why)
 		return why;
+	vio_dev_forget(d);
 	if (!vio_features_none(s.features))
 		vio_dev_accept(d, s.features);
 	if (s.has_own)
@@ -187,5 +194,7 @@ const char *vio_dev_load(struct vio_dev *d, const void *from, size_t n)
 		q->base = s.base[i];
 	}
 	d->status = s.status;
+	d->needs_reset = s.status & VIO_S_NEEDS_RESET ? "the device needed a reset when its state was saved" : NULL;
+	d->config_due = false;
 	return NULL;
 }

@@ -396,13 +396,11 @@ const char *vio_vhost_draft_update(struct vio_vhost_draft *d, const struct vio_v
 	return NULL;
 }
 
-const char *vio_vhost_draft_invalidate(struct vio_vhost_draft *d, uint64_t iova, uint64_t size, struct vio_region *gone,
+void vio_vhost_draft_invalidate(struct vio_vhost_draft *d, uint64_t iova, uint64_t size, struct vio_region *gone,
     bool *evicted)
 {
 	*gone = (struct vio_region){ 0 };
-	if (size == 0)
-		return "translation of no bytes";
-	uint64_t last = size - 1 > UINT64_MAX - iova ? UINT64_MAX : iova + (size - 1);	/* "all" comes as 2^64 - 1 bytes */
+	/* All there is comes as 2^64 - 1 bytes, or as 2^64, which is 0: size - 1 is the difference of the last byte. */
+	uint64_t last = size - 1 > UINT64_MAX - iova ? UINT64_MAX : iova + (size - 1);
 	carve(d, iova, last, gone, evicted);
-	return NULL;
 }

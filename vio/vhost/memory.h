@@ -69,7 +69,7 @@ uint64_t vio_vhost_mem_end(const struct vio_mem *m);	/* one past the last guest 
  * range of host bytes that holds all that was translated (size 0: nothing was).
  */
 const char *vio_vhost_draft_update(struct vio_vhost_draft *d, const struct vio_vhost_iotlb *t, bool *evicted);
-const char *vio_vhost_draft_invalidate(struct vio_vhost_draft *d, uint64_t iova, uint64_t size, struct vio_region *gone,
+void vio_vhost_draft_invalidate(struct vio_vhost_draft *d, uint64_t iova, uint64_t size, struct vio_region *gone,
     bool *evicted);
 
 /* Does a value map these host bytes through the same mapping, so that a ring in them may go on? */

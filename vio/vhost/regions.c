@@ -241,11 +241,7 @@ static const char *invalidate(struct vio_vhost *s, struct vio_vhost_work *w)
 
 	if (!d)
 		return no_memory();
-	const char *why = vio_vhost_draft_invalidate(d, t->iova, t->size, &gone, &s->iotlb_evicted);
-	if (why) {
-		vio_vhost_draft_drop(d);
-		return why;
-	}
+	vio_vhost_draft_invalidate(d, t->iova, t->size, &gone, &s->iotlb_evicted);
 	/* A translation that had to make room may still be in use, and nobody knows any more which memory it named. */
 	add_gone(w, s->iotlb_evicted ? &everything : &gone);
 	return adopt(s, w, d);
