@@ -105,7 +105,7 @@ static bool open_blk(struct vio_unit *u, struct vio_loop *const *loops, unsigned
 		.queue_size = (uint16_t)a[QUEUE_SIZE].number, .read_only = a[READ_ONLY].given };
 	if (a[SERIAL].given)
 		memcpy(o.serial, a[SERIAL].text, strlen(a[SERIAL].text));	/* at most 20: the table */
-	const char *refused = vio_dev_open(u->dev, &vio_dev_blk, &o, &vio_vhost_port, NULL, vio_vhost_features());
+	const char *refused = vio_dev_open(u->dev, &vio_dev_blk, &o, &vio_vhost_port, NULL, vio_daemon_wire(a));
 	if (refused) {
 		snprintf(why, VIO_OPT_WHY, "cannot make a disk of %s: %s", a[FILE_].text, refused);
 		vio_disk_close(disk);

@@ -34,6 +34,8 @@ const struct vio_opt vio_daemon_options[VIO_OPT_COMMON] = {
 		.help = "Give the socket to this group (a name or a number)." },
 	[VIO_OPT_SOCKET_MODE] = { "socket-mode", "OCTAL", VIO_OPT_OCTAL, VIO_OPT_DEVICE, 0, 0777,
 		.help = "The socket's file mode; 0600, or with --socket-group 0660, unless given." },
+	[VIO_OPT_IOMMU] = { "iommu", NULL, VIO_OPT_FLAG, VIO_OPT_DEVICE,
+		.help = "Offer ACCESS_PLATFORM: the front end translates addresses by its IOMMU (QEMU: iommu_platform=on)." },
 	[VIO_OPT_ONCE] = { "once", NULL, VIO_OPT_FLAG, VIO_OPT_PROCESS,
 		.help = "End when the first front end (of each device) has gone." },
 	[VIO_OPT_SANDBOX] = { "sandbox", "on|none", VIO_OPT_CHOICE, VIO_OPT_PROCESS,
@@ -75,6 +77,16 @@ void vio_say(const char *program, const char *format, ...)
 	/* One write, so that lines of several processes do not mix; there is nobody to tell when it fails. */
 	if (write(STDERR_FILENO, line, (size_t)n) < 0)
 		return;
+}
+
+/* Not by itself: a front end without an IOMMU (user-mode Linux) would accept it all the same. */
+struct vio_features vio_daemon_wire(const struct vio_arg *args)
+{
+	struct vio_features f = vio_vhost_features();
+
+	if (args[VIO_OPT_IOMMU].given)
+		vio_features_add(&f, VIO_F_ACCESS_PLATFORM);
+	return f;
 }
 
 /* ---- Checks that touch nothing ---- */

@@ -16,8 +16,8 @@
 #define VIO_VERSION "0.1.0"
 
 enum {	/* the common options, in the order of their table */
-	VIO_OPT_SOCKET_PATH, VIO_OPT_FD, VIO_OPT_CONNECT, VIO_OPT_SOCKET_GROUP, VIO_OPT_SOCKET_MODE, VIO_OPT_ONCE,
-	VIO_OPT_SANDBOX, VIO_OPT_STOP_DEADLINE, VIO_OPT_VERBOSE, VIO_OPT_PRINT_CAPABILITIES, VIO_OPT_HELP, VIO_OPT_VERSION,
+	VIO_OPT_SOCKET_PATH, VIO_OPT_FD, VIO_OPT_CONNECT, VIO_OPT_SOCKET_GROUP, VIO_OPT_SOCKET_MODE, VIO_OPT_IOMMU,
+	VIO_OPT_ONCE, VIO_OPT_SANDBOX, VIO_OPT_STOP_DEADLINE, VIO_OPT_VERBOSE, VIO_OPT_PRINT_CAPABILITIES, VIO_OPT_HELP, VIO_OPT_VERSION,
 	VIO_OPT_COMMON
 };
 extern const struct vio_opt vio_daemon_options[VIO_OPT_COMMON];
@@ -58,6 +58,9 @@ struct vio_service {
 };
 
 extern const struct vio_service vio_service_blk, vio_service_rng;
+
+/* The device-independent features that a device opened with these options is offered with. */
+struct vio_features vio_daemon_wire(const struct vio_arg *args);
 
 int vio_daemon(const struct vio_service *s, int argc, char **argv);
 /* "program: sentence" in one line on standard error. */

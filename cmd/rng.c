@@ -32,7 +32,7 @@ static bool open_rng(struct vio_unit *u, struct vio_loop *const *loops, unsigned
 	if (!source)
 		return false;
 	struct vio_rng_options o = { .source = source };
-	const char *refused = vio_dev_open(u->dev, &vio_dev_rng, &o, &vio_vhost_port, NULL, vio_vhost_features());
+	const char *refused = vio_dev_open(u->dev, &vio_dev_rng, &o, &vio_vhost_port, NULL, vio_daemon_wire(a));
 	if (refused) {
 		snprintf(why, VIO_OPT_WHY, "cannot make an entropy device: %s", refused);
 		vio_source_close(source);

@@ -211,6 +211,7 @@ static void absurd_limits_are_made_safe(void **state)
 		assert_in_range(h->b.queues, 1, 4);
 		assert_in_range(h->b.seg_max, 1, VIO_BLK_DRV_SEGS);
 		assert_true(h->b.size_max >= 512);
+		assert_true(lies[i] || h->b.size_max == UINT32_MAX);	/* 0: some offer it and mean no limit */
 		assert_true(h->b.blk_size >= 512 && !(h->b.blk_size & (h->b.blk_size - 1)));
 		assert_true(h->b.max_discard_seg && h->b.max_discard_sectors && h->b.max_write_zeroes_seg &&
 		    h->b.max_write_zeroes_sectors && h->b.max_secure_erase_seg && h->b.max_secure_erase_sectors);

@@ -44,7 +44,10 @@ static bool read_capacity(struct vio_blk *b)
 
 struct field { unsigned char feature; uint8_t at; uint32_t least, most; uint32_t *to; };
 
-/* A limit of 0 or beyond reason becomes the nearest that makes sense; the device may refuse what it can't do. */
+/*
+ * A limit of 0 or beyond reason becomes the nearest that makes sense; the device may refuse what it can't do.  Except for
+ * size_max: devices are about that offer it and leave it 0 (qemu-storage-daemon), and mean that there is no limit.
+ */
 static bool read_limits(struct vio_blk *b)
 {
 	const struct field fields[] = {
@@ -68,6 +71,8 @@ static bool read_limits(struct vio_blk *b)
 		if (!vio_drv_config(&b->drv, f->at, &wire, sizeof wire))
 			return false;
 		uint32_t v = vio_le32_get(wire);
+		if (v == 0 && f->feature == VIO_BLK_F_SIZE_MAX)
+			v = f->most;
 		*f->to = v < f->least ? f->least : v > f->most ? f->most : v;
 	}
 	if (b->blk_size & (b->blk_size - 1))	/* no power of two: only a hint (5.2.5), so do without it */

@@ -84,25 +84,25 @@ const char *vio_vhost_on_SET_FEATURES(struct vio_vhost *s, struct vio_vhost_work
 	return why;
 }
 
-uint64_t vio_vhost_protocol_offered(void)
+/* CONFIG only where there is a config space: QEMU warns of it where it keeps none. */
+static uint64_t protocol_offered(const struct vio_vhost *s)
 {
-	return BIT(VIO_VHOST_F_MQ) | BIT(VIO_VHOST_F_LOG_SHMFD) | BIT(VIO_VHOST_F_REPLY_ACK) | BIT(VIO_VHOST_F_BACKEND_REQ) |
-	    BIT(VIO_VHOST_F_CONFIG) | BIT(VIO_VHOST_F_BACKEND_SEND_FD) | BIT(VIO_VHOST_F_INFLIGHT_SHMFD) |
+	return (s->dev->type->config_len ? BIT(VIO_VHOST_F_CONFIG) : 0) | BIT(VIO_VHOST_F_MQ) | BIT(VIO_VHOST_F_LOG_SHMFD) | BIT(VIO_VHOST_F_REPLY_ACK) | BIT(VIO_VHOST_F_BACKEND_REQ) |
+	    BIT(VIO_VHOST_F_BACKEND_SEND_FD) | BIT(VIO_VHOST_F_INFLIGHT_SHMFD) |
 	    BIT(VIO_VHOST_F_RESET_DEVICE) | BIT(VIO_VHOST_F_INBAND_NOTIFICATIONS) | BIT(VIO_VHOST_F_CONFIGURE_MEM_SLOTS) |
 	    BIT(VIO_VHOST_F_STATUS) | BIT(VIO_VHOST_F_GET_VRING_BASE_INFLIGHT);
 }
 
 const char *vio_vhost_on_GET_PROTOCOL_FEATURES(struct vio_vhost *s, struct vio_vhost_work *w)
 {
-	(void)s;
-	return answer_u64(w, vio_vhost_protocol_offered());
+	return answer_u64(w, protocol_offered(s));
 }
 
 const char *vio_vhost_on_SET_PROTOCOL_FEATURES(struct vio_vhost *s, struct vio_vhost_work *w)
 {
 	uint64_t v = w->m.payload.u64, needed = BIT(VIO_VHOST_F_BACKEND_REQ) | BIT(VIO_VHOST_F_REPLY_ACK);
 
-	if (v & ~vio_vhost_protocol_offered())
+	if (v & ~protocol_offered(s))
 		return "it accepts protocol features that were not offered";
 	if (v & BIT(VIO_VHOST_F_INBAND_NOTIFICATIONS) && (v & needed) != needed) {
 		s->protocol = 0;	/* "the back-end should close the connection": no way to say no is left */

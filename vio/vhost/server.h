@@ -260,7 +260,6 @@ vio_vhost_step vio_vhost_on_GET_FEATURES, vio_vhost_on_SET_FEATURES, vio_vhost_o
     vio_vhost_on_GET_PROTOCOL_FEATURES, vio_vhost_on_SET_PROTOCOL_FEATURES, vio_vhost_on_GET_QUEUE_NUM,
     vio_vhost_on_GET_CONFIG, vio_vhost_on_SET_CONFIG, vio_vhost_on_RESET_DEVICE, vio_vhost_on_SET_STATUS,
     vio_vhost_on_GET_STATUS, vio_vhost_on_SET_BACKEND_REQ_FD;
-uint64_t vio_vhost_protocol_offered(void);
 /* The same driver goes on, or another one begins: rings start at these bases. */
 void vio_vhost_new_driver(struct vio_vhost *s);
 
