@@ -46,7 +46,7 @@ fuzz: ## each fuzz target for SECONDS (60)
 	@fuzz/run --seconds=$(SECONDS) $(T)
 
 soak: ## two processes over one ring, for long
-	$(need) build
+	$(need) build test
 	@$(build)
 	@tests/soak $(B) $(ARGS)
 

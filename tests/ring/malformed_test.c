@@ -258,6 +258,13 @@ static void wraps(struct probe *p) { CHAIN(p, { UINT64_MAX - 7, 16, 0 }); }
 static void wraps_by_one(struct probe *p) { CHAIN(p, { TOP, 0x1001, W }); }
 static void past_the_end(struct probe *p) { CHAIN(p, { HIGH + HIGH_SIZE - 1, 2, 0 }); }
 static void past_the_end_after_a_hit(struct probe *p) { CHAIN(p, { HIGH, 1, 0 }, { HIGH + HIGH_SIZE - 1, 2, 0 }); }
+static void past_the_end_alone_after_a_hit(struct probe *p)
+{
+	CHAIN(p, { HIGH, 1, 0 });
+	kick(p);
+	CHAIN(p, { HIGH + HIGH_SIZE - 1, 2, 0 });
+}
+
 static void in_the_hole(struct probe *p) { CHAIN(p, { HIGH + HIGH_SIZE, 1, W }); }
 static void over_the_hole(struct probe *p) { CHAIN(p, { HIGH + HIGH_SIZE - 8, ROM - HIGH - HIGH_SIZE + 16, 0 }); }
 static void address_zero(struct probe *p) { CHAIN(p, { 0, 1, 0 }); }
@@ -449,6 +456,7 @@ static const struct row rows[] = {
 	{ "A6 a buffer that wraps by one byte", wraps_by_one, BOTH, WRAPS },
 	{ "A6 one byte past the end of memory", past_the_end, BOTH, OUTSIDE },
 	{ "A6 one byte past the end of the region last hit", past_the_end_after_a_hit, BOTH, OUTSIDE },
+	{ "A6 a lone buffer past the end of the region last hit", past_the_end_alone_after_a_hit, BOTH, OUTSIDE, 1 },
 	{ "A6 a buffer in a hole", in_the_hole, BOTH, OUTSIDE },
 	{ "A6 a buffer over a hole", over_the_hole, BOTH, OUTSIDE },
 	{ "A6 address 0", address_zero, BOTH, OUTSIDE },

@@ -318,6 +318,15 @@ static void pins(void **state)
 	vio_drvq_kick_due(&p->drv);
 	assert_non_null(c[0] = vio_devq_pop(&p->dev));
 	vio_devq_push(&p->dev, c[0]);
+	assert_true(vio_drvq_add(&p->drv, r[3], 0, 1, p));	/* one that is put back holds nothing either */
+	vio_drvq_kick_due(&p->drv);
+	assert_non_null(c[0] = vio_devq_pop(&p->dev));
+	vio_devq_set_mem(&p->dev, &next, b);
+	assert_int_equal(p->dev.pins, 1);
+	vio_devq_unpop(&p->dev, c[0]);
+	assert_int_equal(p->dev.pins, 0);
+	assert_non_null(c[0] = vio_devq_pop(&p->dev));
+	vio_devq_push(&p->dev, c[0]);
 	vio_devq_stop(&p->dev);
 	assert_int_equal(next.refs, 1);
 	vio_mem_unref(&next);

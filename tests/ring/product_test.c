@@ -394,8 +394,8 @@ int main(void)
 		    "only us}", packed ? "packed" : "split", bits & 2 ? ", indirect" : "", bits & 4 ? ", event index" : "",
 		    bits & 8 ? ", in order" : "",
 		    bits & 8 ? "core-dev-27" : packed ? "packed-dev-1 packed-dev-2 packed-dev-8 packed-dev-4 packed-drv-9 packed-drv-17" :
-		    bits & 4 ? "split-drv-24 split-drv-27 split-dev-3 split-dev-13 split-drv-17" :
-		    "split-drv-22 split-drv-27 split-dev-3 split-dev-11 split-drv-17");
+		    bits & 4 ? "split-drv-24 split-drv-25 split-drv-27 split-dev-3 split-dev-13 split-dev-14 split-drv-17" :
+		    "split-drv-21 split-drv-22 split-drv-27 split-dev-3 split-dev-10 split-dev-11 split-drv-17");
 		tests[bits] = (struct CMUnitTest)TS(product, names[bits], bits);
 	}
 	return vio_tests("driver against device", tests, sizeof tests / sizeof *tests);

@@ -86,7 +86,7 @@ static const char *run(struct traffic *t)
 
 int main(int argc, char **argv)
 {
-	uint64_t buffers = 60000000;
+	uint64_t buffers = 400000000;
 	int failed = 0;
 
 	for (int i = 1; i < argc; i++)

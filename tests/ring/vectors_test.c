@@ -83,6 +83,7 @@ static int teardown(void **state)
 	memcpy(mem + (at), written, sizeof written); \
 } while (0)
 
+
 #define AT(n) GPA + BUFFERS + (n)
 static const struct vio_buf abc[] = { { AT(0), 16 }, { AT(0x100), 0x1234 }, { AT(0x2ff), 1 } };
 static char a, b, c, d;
@@ -98,15 +99,33 @@ static void split_init(void **state)
 	assert_int_equal(drv.device_addr, GPA + USED);
 	for (unsigned i = 0; i < USED + 6 + 8 * N; i++)	/* flags, indices and event fields are 0 */
 		assert_int_equal(mem[i], 0);
-	for (unsigned n = 1; n <= 32768; n *= 2) {	/* 2.7: alignments of 16, 2 and 4, whatever the size */
-		static struct vio_drvq_slot many[32768];
-		static unsigned char ring[VIO_DRVQ_RING_BYTES(32768)] __attribute__((aligned(16)));
+}
+
+/* 2.7, 2.8.10: alignments of 16, 2 and 4, or of 16, 4 and 4, whatever the size; and nothing overlaps. */
+static void areas(void **state)
+{
+	static struct vio_drvq_slot many[32768];
+	static unsigned char ring[VIO_DRVQ_RING_BYTES(32768)] __attribute__((aligned(16)));
+	bool packed = *state;
+
+	for (unsigned n = 1; n <= 32768; n = packed && n < 300 ? n + 1 : n * 2) {
 		struct vio_drvq q;
-		vio_drvq_init(&q, &(struct vio_drvq_setup){ .size = (uint16_t)n, .ring = ring, .ring_addr = 0x7000, .slots = many });
-		assert_int_equal(q.desc_addr % 16 + q.driver_addr % 2 + q.device_addr % 4, 0);
-		assert_true(q.driver_addr >= q.desc_addr + 16 * n && q.device_addr >= q.driver_addr + 6 + 2 * n);
-		assert_true(q.device_addr + 6 + 8 * n <= 0x7000 + VIO_DRVQ_RING_BYTES(n));
+		vio_drvq_init(&q, &(struct vio_drvq_setup){ .size = (uint16_t)n, .ring = ring, .ring_addr = 0x7000, .slots = many,
+		    .features = packed ? FEATURES(VIO_F_RING_PACKED) : FEATURES() });
+		assert_int_equal(q.desc_addr % 16 + q.driver_addr % (packed ? 4 : 2) + q.device_addr % 4, 0);
+		assert_true(q.driver_addr >= q.desc_addr + 16 * n && q.device_addr >= q.driver_addr + (packed ? 4 : 6 + 2 * n));
+		assert_true(q.device_addr + (packed ? 4 : 6 + 8 * n) <= 0x7000 + VIO_DRVQ_RING_BYTES(n));
 	}
+}
+
+static void four_gigabytes(void **state)
+{
+	static const struct vio_buf more[] = { { AT(0), UINT32_MAX }, { AT(0), 1 }, { AT(0), 1 } };
+
+	driver(*state ? FEATURES(VIO_F_RING_PACKED) : FEATURES());
+	assert_false(vio_drvq_add(&drv, more, 2, 1, &a));	/* 2^32 + 1 */
+	assert_true(vio_drvq_add(&drv, more, 1, 1, &a));
+	assert_true(vio_drvq_kick_due(&drv));
 }
 
 static void split_chain(void **state)
@@ -562,11 +581,16 @@ static void lies_of_a_packed_device(void **state)
 }
 
 #define V(fn, what) { .name = (what), .test_func = (fn), .setup_func = setup, .teardown_func = teardown }
+#define VP(fn, what) { .name = (what), .test_func = (fn), .setup_func = setup, .teardown_func = teardown, .initial_state = &a }
 
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		V(split_init, "split: the areas' places, zeroes {split-drv-1 split-drv-19; only us}"),
+		V(split_init, "split: where the areas are, zeroes in them {split-drv-19; only us}"),
+		V(areas, "split: areas of any size are aligned {split-drv-1; only us}"),
+		VP(areas, "packed: areas of any size are aligned {packed-drv-1; only us}"),
+		V(four_gigabytes, "split: a chain of more than 2^32 bytes is not added {split-drv-4; only us}"),
+		VP(four_gigabytes, "packed: a chain of more than 2^32 bytes is not added"),
 		V(split_chain, "split: a chain as the driver writes it, unpublished and published {split-drv-2 split-drv-22 split-drv-26; only us}"),
 		V(split_table, "split: an indirect table as the driver writes it {split-drv-9 split-drv-7 split-drv-10; only us}"),
 		V(split_flags, "split: flags of both sides, a length that is too long, a get for nothing "

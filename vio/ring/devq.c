@@ -229,6 +229,8 @@ void vio_devq_unpop(struct vio_devq *q, struct vio_chain *c)
 		q->order_count--;
 	q->stats.chains--;
 	q->stats.bytes_r -= c->r_total;
+	if (c->pinned)
+		q->pins--;
 	release(q, c);
 }
 

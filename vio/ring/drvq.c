@@ -29,9 +29,19 @@ void vio_drvq_init(struct vio_drvq *q, const struct vio_drvq_setup *s)
 	q->free_tail = (uint16_t)(s->size - 1);
 }
 
+/* 2.7.5.2: a chain has at most 2^32 bytes. */
+static bool too_long(const struct vio_buf *bufs, unsigned n)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		bytes += bufs[i].len;
+	return bytes > UINT64_C(1) << 32;
+}
+
 bool vio_drvq_add(struct vio_drvq *q, const struct vio_buf *bufs, unsigned r, unsigned w, void *cookie)
 {
-	if (q->broken || r + w == 0)
+	if (q->broken || r + w == 0 || (r + w > 1 && too_long(bufs, r + w)))
 		return false;
 	return q->ops->add(q, bufs, r, w, cookie);
 }

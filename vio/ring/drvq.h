@@ -61,7 +61,10 @@ struct vio_drvq {
 
 void vio_drvq_init(struct vio_drvq *q, const struct vio_drvq_setup *s);
 
-/* False: no room now (or broken); nothing was added.  r + w >= 1; readable buffers come first (2.7.4.2). */
+/*
+ * False: no room now (or broken, or more than 2^32 bytes); nothing was added.  r + w >= 1; readable buffers come first
+ * (2.7.4.2).
+ */
 bool vio_drvq_add(struct vio_drvq *q, const struct vio_buf *bufs, unsigned r, unsigned w, void *cookie);
 
 /* Publish what was added; must a notification be sent? (2.7.7, 2.8.21) */
