@@ -1,4 +1,4 @@
 #!/bin/sh
 # timeout: 240
 # Each fuzz target, on its kept inputs and some thousands more: a crash that anyone could have found is found here.
-exec "$(dirname "$0")/../../fuzz/run" --tap --runs=5000
+exec "$(dirname "$0")/../../fuzz/run" --tap --runs=3000
