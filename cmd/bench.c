@@ -13,7 +13,7 @@
 
 int vio_cmd_bench(int argc, char **argv);
 
-enum { HELP, SOCKET_PATH, RW, BS, QD, SECONDS, SIZE, QUEUES, QUEUE_SIZE, AREA, PACKED, IN_ORDER, IRQ, VERIFY, JSON, OPTIONS };
+enum { HELP, SOCKET_PATH, RW, BS, QD, SECONDS, WARM_UP, SIZE, QUEUES, QUEUE_SIZE, AREA, PACKED, IN_ORDER, IRQ, VERIFY, JSON, OPTIONS };
 enum { BS_MAX = 4 << 20, QD_MAX = 4096, BUFFERS_PER_REQUEST = 3, QUEUE_SIZE_LEAST = 256 };
 enum { VERIFY_BLOCKS = 1 << 22 };	/* a queue's at most: 4 bytes of memory each */
 
@@ -26,7 +26,9 @@ static const struct vio_opt options[OPTIONS] = {
 	[BS] = { "bs", "BYTES", VIO_OPT_TEXT, VIO_OPT_PROCESS, 1, 20, .help = "Bytes of a request, whole blocks; 4096." },
 	[QD] = { "qd", "N", VIO_OPT_NUMBER, VIO_OPT_PROCESS, 1, QD_MAX, 32, .help = "Requests in flight in each queue; 32." },
 	[SECONDS] = { "seconds", "N", VIO_OPT_TEXT, VIO_OPT_PROCESS, 1, 10,
-		.help = "How long, as 5 or 0.5; 5. A tenth of that, at most 0.2 s, is run before and not counted." },
+		.help = "How long, as 5 or 0.5; 5." },
+	[WARM_UP] = { "warm-up", "N", VIO_OPT_TEXT, VIO_OPT_PROCESS, 1, 10,
+		.help = "Seconds to run before that are not counted; a tenth of --seconds, at most 0.2." },
 	[SIZE] = { "size", "BYTES", VIO_OPT_TEXT, VIO_OPT_PROCESS, 1, 20, .help = "Use only the first BYTES of the disk." },
 	[QUEUES] = { "queues", "N", VIO_OPT_NUMBER, VIO_OPT_PROCESS, 1, VIO_BLK_DRV_QUEUES, 1,
 		.help = "Request queues, each with a thread and a processor; 1." },
@@ -86,15 +88,15 @@ static bool take_size(const struct vio_arg *a, const char *name, uint64_t preset
 	return true;
 }
 
-static bool take_seconds(const struct vio_arg *a, double *to)
+static bool take_seconds(const struct vio_arg *a, const char *name, double usual, double *to)
 {
 	char *end;
-	*to = 5;
+	*to = usual;
 	if (!a->given)
 		return true;
 	*to = strtod(a->text, &end);
 	if (*end || strspn(a->text, "0123456789.") != strlen(a->text) || !(*to >= 0.01 && *to <= 86400))
-		return refuse("--seconds=%s cannot be: give 0.01 to 86400.", a->text);
+		return refuse("--%s=%s cannot be: give 0.01 to 86400.", name, a->text);
 	return true;
 }
 
@@ -106,7 +108,8 @@ static bool take_options(struct bench *b, const struct vio_args *args)
 	if (!a[SOCKET_PATH].given)
 		return refuse("it is not said what to measure: add --socket-path=PATH of a vhost-user block back end.");
 	b->path = a[SOCKET_PATH].text;
-	if (!take_size(&a[BS], "bs", 4096, VIO_BLK_SECTOR, BS_MAX, &bs) || !take_seconds(&a[SECONDS], &b->o.seconds)
+	if (!take_size(&a[BS], "bs", 4096, VIO_BLK_SECTOR, BS_MAX, &bs) || !take_seconds(&a[SECONDS], "seconds", 5, &b->o.seconds)
+	    || !take_seconds(&a[WARM_UP], "warm-up", b->o.seconds / 10 < 0.2 ? b->o.seconds / 10 : 0.2, &b->o.warm_up)
 	    || !take_size(&a[SIZE], "size", UINT64_MAX, VIO_BLK_SECTOR, UINT64_MAX, &b->size)
 	    || !take_size(&a[AREA], "area", UINT64_C(128) << 20, 4096, UINT64_C(1) << 40, &b->area))
 		return false;
@@ -273,7 +276,6 @@ static int choose_cpu(uint16_t queue)
 static bool prepare(struct bench *b, uint16_t i)
 {
 	struct bench_worker *w = &b->worker[i];
-	double warm = b->o.seconds / 10 < 0.2 ? b->o.seconds / 10 : 0.2;
 	bool writes = b->o.rw == BENCH_RANDWRITE || b->o.rw == BENCH_WRITE;
 
 	w->o = &b->o;
@@ -281,7 +283,7 @@ static bool prepare(struct bench *b, uint16_t i)
 	w->front = b->front;
 	w->queue = i;
 	w->cpu = choose_cpu(i);
-	w->warm_ticks = (uint64_t)(warm * 1e9 * b->ticks_per_ns);
+	w->warm_ticks = (uint64_t)(b->o.warm_up * 1e9 * b->ticks_per_ns);
 	w->run_ticks = (uint64_t)(b->o.seconds * 1e9 * b->ticks_per_ns);
 	w->stop = &b->stop;
 	w->running = &b->running;

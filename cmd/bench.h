@@ -16,7 +16,7 @@ struct bench_options {
 	enum bench_rw rw;
 	uint32_t bs, qd;
 	uint16_t queues;
-	double seconds;
+	double seconds, warm_up;
 	bool irq, verify;
 };
 

@@ -26,7 +26,7 @@ enum { ENTRIES = 64, IN_FLIGHT = 256 };
  * Entries handed over at once.  The kernel holds a call's requests back until it has seen all of them, 2 to 3 us each:
  * with a whole turn in one call the disk would stand idle meanwhile, then everybody wait for the disk.
  */
-enum { HANDFUL = 4 };
+enum { HANDFUL = 2 };
 enum { RETRY_NS = 1000000 };		/* the kernel had no memory for an entry */
 enum { IOV_BYTES = ENTRIES * VIO_FILE_IOVECS * sizeof(struct vio_seg) };
 

@@ -105,8 +105,10 @@ bool vio_vhost_ring_log_fits(const struct vio_vhost_ring *r, uint64_t log_bytes)
 /* docs/decisions/packed-base-zero.md */
 static uint32_t base_of(const struct vio_vhost_ring *r, const struct vio_ring_place *p)
 {
-	if (!vio_vhost_is_packed(r->s) || r->base)
+	if (!vio_vhost_is_packed(r->s))
 		return r->base;
+	if (r->base)	/* half a base: both places are the same */
+		return r->base >> 16 ? r->base : r->base | r->base << 16;
 	const struct vio_packed_desc *d = p->desc;
 	for (uint16_t i = 0; i < p->size; i++)
 		if (vio_shared_load(&d[i].flags) & VIO_DESC_USED)
