@@ -87,7 +87,7 @@ struct vio_devq {
 	struct vio_ring_place place;
 	struct vio_mem_hit hit;
 	struct vio_mem *mem;
-	struct { uint16_t avail_next, avail_seen, used_next, used_published; } split;
+	struct { uint16_t avail_next, avail_seen, used_next; } split;
 	struct {
 		uint16_t avail_at, used_at, used_held_at;
 		bool avail_wrap, used_wrap, used_held;
@@ -115,7 +115,7 @@ struct vio_devq {
 	bool from_replay;		/* the chain popped last was */
 	uint16_t *journal_free;		/* packed: the journal's free list, our own copy: nobody else can scribble in it */
 	uint16_t journal_free_head;
-	uint16_t batch[VIO_DEVQ_BATCH];	/* heads (split) or journal entries (packed) filled in but not published */
+	uint16_t batch[VIO_DEVQ_BATCH];	/* split journal: heads filled in but not published */
 	uint64_t log_used_gpa;
 	bool log_used;
 	bool running;

@@ -44,7 +44,7 @@ struct vio_drvq {
 	uint16_t kicked;		/* entries (packed: places) filled since the last kick decision; sticks at 65535 */
 	uint16_t places;		/* packed: ring places in use */
 	uint16_t unpublished;
-	struct { uint16_t avail_next, avail_published, used_next, used_seen; } split;
+	struct { uint16_t avail_next, used_next, used_seen; } split;
 	struct { uint16_t avail_at, used_at, held_at; bool avail_wrap, used_wrap, held; uint64_t held_word; } packed;
 	/* IN_ORDER: the device may tell of a batch by its last buffer only; these are owed to get without a look at the ring */
 	uint16_t owed, order_next;
