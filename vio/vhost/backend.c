@@ -187,8 +187,11 @@ static bool make_rings(struct vio_vhost *s)
 	s->channel.asked = calloc(s->channel.room ? s->channel.room : 1, sizeof *s->channel.asked);
 	if (!s->ring || !s->channel.asked)
 		return false;
-	for (unsigned i = 0; i < s->dev->queues; i++)
+	for (unsigned i = 0; i < s->dev->queues; i++) {
+		s->ring[i].loop = s->o.loops[i % s->o.loop_count];
 		vio_vhost_ring_init(s, i);
+	}
+	s->o.loops = NULL;	/* the caller's array may be gone from now on */
 	return true;
 }
 

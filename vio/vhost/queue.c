@@ -387,7 +387,7 @@ void vio_vhost_ring_init(struct vio_vhost *s, unsigned i)
 {
 	struct vio_vhost_ring *r = &s->ring[i];
 
-	*r = (struct vio_vhost_ring){ .s = s, .index = i, .loop = s->o.loops[i % s->o.loop_count], .call_fd = -1, .err_fd = -1 };
+	*r = (struct vio_vhost_ring){ .s = s, .index = i, .loop = r->loop, .call_fd = -1, .err_fd = -1 };
 	r->kick = (struct vio_watch){ .fd = -1, .events = EPOLLIN, .ready = kicked, .arg = r };
 	r->turn = (struct vio_task){ .fn = turn_task, .arg = r };
 	r->ended = (struct vio_task){ .fn = answer_stops, .arg = r };

@@ -224,6 +224,7 @@ void vio_vhost_work_answered(struct vio_vhost *s, struct vio_vhost_work *w, cons
 void vio_vhost_conn_look(struct vio_vhost *s);
 
 /* queue.c */
+/* As at the beginning; only its loop stays. */
 void vio_vhost_ring_init(struct vio_vhost *s, unsigned i);
 /* A new order in a lane that is free; fill it in, then post it. */
 struct vio_vhost_order *vio_vhost_order(struct vio_vhost_ring *r, enum vio_vhost_lane lane, unsigned what);
