@@ -1,5 +1,5 @@
 #include "options.h"
-#include <stdarg.h>
+#include <vio/host/why.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,16 +11,6 @@ struct parser {
 	struct vio_args *a;
 	char *why;
 };
-
-__attribute__((format(printf, 2, 3)))
-static bool refuse(char *why, const char *format, ...)
-{
-	va_list args;
-	va_start(args, format);
-	vsnprintf(why, VIO_OPT_WHY, format, args);
-	va_end(args);
-	return false;
-}
 
 static unsigned count(const struct vio_opt_table *t) { return t->common_count + t->own_count; }
 
@@ -107,35 +97,35 @@ static bool take_value(const struct vio_opt *o, const char *value, struct vio_ar
 		return true;
 	case VIO_OPT_TEXT:
 		if (!n)
-			return refuse(why, "--%s has an empty value: give --%s=%s", o->name, o->name, o->arg);
+			return vio_refuse(why, "--%s has an empty value: give --%s=%s", o->name, o->name, o->arg);
 		if (n < o->min || n > o->max)
-			return refuse(why, "--%s is %zu characters long: give %llu to %llu", o->name, n,
+			return vio_refuse(why, "--%s is %zu characters long: give %llu to %llu", o->name, n,
 			    (unsigned long long)o->min, (unsigned long long)o->max);
 		/* A path is bytes; other words end up in config spaces and messages. */
 		if (o->max <= 255 && !printable(value))
-			return refuse(why, "--%s has characters that are not printable ASCII: leave them out", o->name);
+			return vio_refuse(why, "--%s has characters that are not printable ASCII: leave them out", o->name);
 		return true;
 	case VIO_OPT_NUMBER:
 		if (to_number(value, 10, &to->number) && to->number >= o->min && to->number <= o->max)
 			return true;
-		return refuse(why, "--%s=%.40s cannot be: give a number from %llu to %llu", o->name, value,
+		return vio_refuse(why, "--%s=%.40s cannot be: give a number from %llu to %llu", o->name, value,
 		    (unsigned long long)o->min, (unsigned long long)o->max);
 	case VIO_OPT_POWER:
 		if (to_number(value, 10, &to->number) && to->number >= o->min && to->number <= o->max
 		    && !(to->number & (to->number - 1)))
 			return true;
-		return refuse(why, "--%s=%.40s cannot be: give a power of two from %llu to %llu", o->name, value,
+		return vio_refuse(why, "--%s=%.40s cannot be: give a power of two from %llu to %llu", o->name, value,
 		    (unsigned long long)o->min, (unsigned long long)o->max);
 	case VIO_OPT_OCTAL:
 		if (to_number(value, 8, &to->number) && to->number >= o->min && to->number <= o->max)
 			return true;
-		return refuse(why, "--%s=%.40s cannot be: give an octal number from %llo to %llo", o->name, value,
+		return vio_refuse(why, "--%s=%.40s cannot be: give an octal number from %llo to %llo", o->name, value,
 		    (unsigned long long)o->min, (unsigned long long)o->max);
 	case VIO_OPT_CHOICE:
 		if (choose(o, value, &to->number))
 			return true;
 		spell_choices(o->arg, words, sizeof words);
-		return refuse(why, "--%s=%.40s cannot be: give %s", o->name, value, words);
+		return vio_refuse(why, "--%s=%.40s cannot be: give %s", o->name, value, words);
 	}
 	return false;
 }
@@ -184,8 +174,8 @@ static bool refuse_name(struct parser *p, const char *name, size_t n)
 		}
 	}
 	if (nearest)
-		return refuse(p->why, "there is no option --%.*s: did you mean --%s?", (int)(n < 60 ? n : 60), name, nearest);
-	return refuse(p->why, "there is no option --%.*s: --help lists those there are", (int)(n < 60 ? n : 60), name);
+		return vio_refuse(p->why, "there is no option --%.*s: did you mean --%s?", (int)(n < 60 ? n : 60), name, nearest);
+	return vio_refuse(p->why, "there is no option --%.*s: --help lists those there are", (int)(n < 60 ? n : 60), name);
 }
 
 /* ---- Devices ---- */
@@ -194,10 +184,10 @@ static bool begin_device(struct parser *p)
 {
 	struct vio_args *a = p->a;
 	if (a->devices == VIO_OPT_DEVICES)
-		return refuse(p->why, "there are more than %u devices: serve the others from another process", VIO_OPT_DEVICES);
+		return vio_refuse(p->why, "there are more than %u devices: serve the others from another process", VIO_OPT_DEVICES);
 	void *more = realloc(a->device, (a->devices + 1) * sizeof *a->device);
 	if (!more)
-		return refuse(p->why, "there is no memory for %u devices: serve fewer from one process", a->devices + 1);
+		return vio_refuse(p->why, "there is no memory for %u devices: serve fewer from one process", a->devices + 1);
 	a->device = more;
 	memset(a->device[a->devices++], 0, sizeof *a->device);
 	return true;
@@ -245,7 +235,7 @@ static bool take(struct parser *p, int argc, char **argv, int *at)
 {
 	const char *word = argv[(*at)++];
 	if (strncmp(word, "--", 2) || !word[2])
-		return refuse(p->why, "\"%.60s\" is not an option: options begin with --, and --help lists them", word);
+		return vio_refuse(p->why, "\"%.60s\" is not an option: options begin with --, and --help lists them", word);
 	const char *name = word + 2, *equals = strchr(name, '=');
 	size_t n = equals ? (size_t)(equals - name) : strlen(name);
 	int i = find(p->t, name, n);
@@ -254,17 +244,17 @@ static bool take(struct parser *p, int argc, char **argv, int *at)
 	const struct vio_opt *o = vio_opt_at(p->t, (unsigned)i);
 	const char *value = equals ? equals + 1 : NULL;
 	if (!o->arg && value)
-		return refuse(p->why, "--%s takes no value: write --%s alone", o->name, o->name);
+		return vio_refuse(p->why, "--%s takes no value: write --%s alone", o->name, o->name);
 	if (o->arg && !value) {
 		if (*at == argc || !strncmp(argv[*at], "--", 2))
-			return refuse(p->why, "--%s needs a value: write --%s=%s", o->name, o->name, o->arg);
+			return vio_refuse(p->why, "--%s needs a value: write --%s=%s", o->name, o->name, o->arg);
 		value = argv[(*at)++];
 	}
 	struct vio_arg *to = place(p, (unsigned)i);
 	if (!to)
 		return false;
 	if (to->given)
-		return refuse(p->why, "--%s is given twice%s: keep one", o->name, p->a->devices ? " for one device" : "");
+		return vio_refuse(p->why, "--%s is given twice%s: keep one", o->name, p->a->devices ? " for one device" : "");
 	to->given = true;
 	return take_value(o, value ? value : "", to, p->why);
 }

@@ -3,6 +3,7 @@
 #define VIO_HOST_DISK_H
 #include <vio/backend/disk.h>
 #include <vio/host/loop.h>
+#include <vio/host/why.h>
 VIO_BEGIN_DECLS
 
 enum vio_aio { VIO_AIO_AUTO, VIO_AIO_URING, VIO_AIO_THREADS };
@@ -25,7 +26,6 @@ struct vio_disk_file_options {
  * respected).  Everything that confinement would forbid later is done here: rings, threads, probes.  NULL: why has a
  * sentence that names the remedy, in a buffer of VIO_WHY bytes.
  */
-enum { VIO_WHY = 512 };
 struct vio_disk *vio_disk_file_open(const struct vio_disk_file_options *o, char *why);
 /* Look again how large the image is; calls resized() if that changed.  Home thread. */
 void vio_disk_file_refresh(struct vio_disk *d);

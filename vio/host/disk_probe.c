@@ -6,7 +6,6 @@
 #include <linux/fs.h>
 #include <linux/magic.h>
 #include <linux/stat.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,17 +18,6 @@
 
 enum { BLOCK_MIN = 512, BLOCK_MAX = 65536, PAGE = 4096 };
 
-static bool refuse(char *why, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static bool refuse(char *why, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(why, VIO_WHY, format, args);
-	va_end(args);
-	return false;
-}
-
 static bool is_block_size(uint32_t n)
 {
 	return n >= BLOCK_MIN && n <= BLOCK_MAX && (n & (n - 1)) == 0;
@@ -41,22 +29,22 @@ static bool explain_open(const struct vio_disk_file_options *o, int error, char 
 {
 	switch (error) {
 	case ENOENT:
-		return refuse(why, "the image %s does not exist; make one with: truncate -s 1G %s", o->path, o->path);
+		return vio_refuse(why, "the image %s does not exist; make one with: truncate -s 1G %s", o->path, o->path);
 	case EACCES:
 	case EPERM:
-		return refuse(why, "the image %s can't be opened for %s (%s); change its owner or mode%s", o->path,
+		return vio_refuse(why, "the image %s can't be opened for %s (%s); change its owner or mode%s", o->path,
 		    o->read_only ? "reading" : "reading and writing", strerror(error),
 		    o->read_only ? "" : ", or use --read-only");
 	case EROFS:
-		return refuse(why, "the image %s is on a read-only file system; use --read-only", o->path);
+		return vio_refuse(why, "the image %s is on a read-only file system; use --read-only", o->path);
 	case EINVAL:
 		if (o->direct)
-			return refuse(why, "the file system of %s has no direct I/O; use --cache=writeback", o->path);
+			return vio_refuse(why, "the file system of %s has no direct I/O; use --cache=writeback", o->path);
 		break;
 	case EBUSY:
-		return refuse(why, "the device %s is in use (mounted, or held exclusively); free it first", o->path);
+		return vio_refuse(why, "the device %s is in use (mounted, or held exclusively); free it first", o->path);
 	}
-	return refuse(why, "the image %s can't be opened: %s", o->path, strerror(error));
+	return vio_refuse(why, "the image %s can't be opened: %s", o->path, strerror(error));
 }
 
 static bool open_image(struct vio_file *f, const struct vio_disk_file_options *o, struct stat *st, char *why)
@@ -65,9 +53,9 @@ static bool open_image(struct vio_file *f, const struct vio_disk_file_options *o
 	if (stat(o->path, st) < 0)
 		return explain_open(o, errno, why);
 	if (S_ISDIR(st->st_mode))
-		return refuse(why, "%s is a directory; name an image file or a block device", o->path);
+		return vio_refuse(why, "%s is a directory; name an image file or a block device", o->path);
 	if (!S_ISREG(st->st_mode) && !S_ISBLK(st->st_mode))
-		return refuse(why, "%s is neither a file nor a block device; name one of them", o->path);
+		return vio_refuse(why, "%s is neither a file nor a block device; name one of them", o->path);
 	f->fd = open(o->path, (o->read_only ? O_RDONLY : O_RDWR) | (o->direct ? O_DIRECT : 0) | O_CLOEXEC | O_NOCTTY);
 	if (f->fd < 0 || fstat(f->fd, st) < 0)
 		return explain_open(o, errno, why);
@@ -190,10 +178,10 @@ static bool probe_direct(struct vio_file *f, const char *path, char *why)
 		f->len_align = x.stx_dio_offset_align;
 		f->mem_align = x.stx_dio_mem_align;
 	} else if (!direct_try(f)) {
-		return refuse(why, "%s can't be read with direct I/O; use --cache=writeback", path);
+		return vio_refuse(why, "%s can't be read with direct I/O; use --cache=writeback", path);
 	}
 	if (!f->len_align)
-		return refuse(why, "the file system of %s has no direct I/O for it; use --cache=writeback", path);
+		return vio_refuse(why, "the file system of %s has no direct I/O for it; use --cache=writeback", path);
 	return true;
 }
 
@@ -202,13 +190,13 @@ static bool probe_direct(struct vio_file *f, const char *path, char *why)
 static bool choose_block(struct vio_file *f, const struct vio_disk_file_options *o, uint32_t least, char *why)
 {
 	if (o->logical_block && !is_block_size(o->logical_block))
-		return refuse(why, "a logical block size of %u is not possible; it is a power of two from %d to %d",
+		return vio_refuse(why, "a logical block size of %u is not possible; it is a power of two from %d to %d",
 		    o->logical_block, BLOCK_MIN, BLOCK_MAX);
 	if (!is_block_size(least))
-		return refuse(why, "%s has blocks of %u bytes, which can't be served; sizes are powers of two from %d to %d",
+		return vio_refuse(why, "%s has blocks of %u bytes, which can't be served; sizes are powers of two from %d to %d",
 		    o->path, least, BLOCK_MIN, BLOCK_MAX);
 	if (o->logical_block && o->logical_block < least)
-		return refuse(why, "%s takes %s in blocks of %u bytes; use --logical-block-size=%u%s", o->path,
+		return vio_refuse(why, "%s takes %s in blocks of %u bytes; use --logical-block-size=%u%s", o->path,
 		    f->direct ? "direct I/O" : "requests", least, least, f->block_device ? "" : " or --cache=writeback");
 	f->disk.logical_block = o->logical_block ? o->logical_block : least;
 	return true;
@@ -236,9 +224,9 @@ static bool check_size(struct vio_file *f, const char *path, const struct stat *
 	uint32_t block = f->disk.logical_block;
 
 	if (size < 0)
-		return refuse(why, "the size of %s can't be found out: %s", path, strerror(errno));
+		return vio_refuse(why, "the size of %s can't be found out: %s", path, strerror(errno));
 	if (!f->block_device && size != st->st_size)
-		return refuse(why, "the image %s has %" PRIu64 " bytes, which is not a multiple of its %u-byte blocks; "
+		return vio_refuse(why, "the image %s has %" PRIu64 " bytes, which is not a multiple of its %u-byte blocks; "
 		    "pad it with: truncate -s %" PRIu64 " %s", path, (uint64_t)st->st_size, block, (uint64_t)size + block, path);
 	f->disk.size = (uint64_t)size;
 	return true;
@@ -261,9 +249,9 @@ static bool probe_block_device(struct vio_file *f, const struct vio_disk_file_op
 	unsigned physical = 0, optimal = 0;
 
 	if (ioctl(f->fd, BLKSSZGET, &logical) < 0)
-		return refuse(why, "%s does not tell its block size: %s", o->path, strerror(errno));
+		return vio_refuse(why, "%s does not tell its block size: %s", o->path, strerror(errno));
 	if (!o->read_only && ioctl(f->fd, BLKROGET, &read_only) == 0 && read_only)
-		return refuse(why, "the device %s is read-only; use --read-only", o->path);
+		return vio_refuse(why, "the device %s is read-only; use --read-only", o->path);
 	uint32_t least = (uint32_t)logical;
 	if (f->direct && f->len_align > least)
 		least = f->len_align;

@@ -1,4 +1,5 @@
 #include <vio/host/sandbox.h>
+#include <vio/host/why.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -6,7 +7,6 @@
 #include <seccomp.h>
 #include <semaphore.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,17 +26,7 @@
 #endif
 #endif
 
-enum { WHY = 512, PATIENCE_S = 5 };
-
-__attribute__((format(printf, 2, 3)))
-static bool refuse(char *why, const char *format, ...)
-{
-	va_list args;
-	va_start(args, format);
-	vsnprintf(why, WHY, format, args);
-	va_end(args);
-	return false;
-}
+enum { PATIENCE_S = 5 };
 
 /* ---- Landlock (Linux 5.13 and later; the numbers are the kernel's, newer than some headers) ---- */
 
@@ -81,7 +71,7 @@ static int landlock_rules(const struct vio_sandbox_options *o, char *why)
 	}
 	if (fd >= 0)
 		return fd;
-	refuse(why, "cannot set up Landlock: %s; start with --sandbox=none if you must", strerror(errno));
+	vio_refuse(why, "cannot set up Landlock: %s; start with --sandbox=none if you must", strerror(errno));
 	return -2;
 }
 
@@ -151,7 +141,7 @@ static bool confine_others(int landlock_fd, char *why)
 {
 	DIR *tasks = opendir("/proc/self/task");
 	if (!tasks)
-		return refuse(why, "cannot look for my threads in /proc/self/task: %s; mount /proc", strerror(errno));
+		return vio_refuse(why, "cannot look for my threads in /proc/self/task: %s; mount /proc", strerror(errno));
 	struct sigaction old, action = { .sa_handler = on_broadcast, .sa_flags = SA_RESTART };
 	sigaction(SIGSYS, &action, &old);
 	sem_init(&broadcast.done, 0, 0);
@@ -165,7 +155,7 @@ static bool confine_others(int landlock_fd, char *why)
 	closedir(tasks);
 	if (error != ETIMEDOUT)		/* the handler may still come */
 		sigaction(SIGSYS, &old, NULL);
-	return !error || refuse(why, "a thread cannot give up its privileges: %s; start with --sandbox=none if you must",
+	return !error || vio_refuse(why, "a thread cannot give up its privileges: %s; start with --sandbox=none if you must",
 	    strerror(error));
 }
 
@@ -234,7 +224,7 @@ static bool filter_calls(const struct vio_sandbox_options *o, char *why)
 {
 	scmp_filter_ctx f = seccomp_init(SCMP_ACT_KILL_PROCESS);
 	if (!f)
-		return refuse(why, "there is no memory for a seccomp filter: free some");
+		return vio_refuse(why, "there is no memory for a seccomp filter: free some");
 	int r = seccomp_attr_set(f, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
 	if (!r)
 		r = seccomp_attr_set(f, SCMP_FLTATR_CTL_TSYNC, 1);	/* all threads at once */
@@ -245,7 +235,7 @@ static bool filter_calls(const struct vio_sandbox_options *o, char *why)
 	if (!r)
 		r = seccomp_load(f);
 	seccomp_release(f);
-	return !r || refuse(why, "cannot load the seccomp filter: %s; start with --sandbox=none if you must", strerror(-r));
+	return !r || vio_refuse(why, "cannot load the seccomp filter: %s; start with --sandbox=none if you must", strerror(-r));
 }
 
 /* ---- The whole ---- */
@@ -266,7 +256,7 @@ bool vio_sandbox_enter(const struct vio_sandbox_options *o, const char **lacks, 
 	bool ok = confine_others(landlock_fd, why);
 	int error = ok ? confine_thread(landlock_fd) : 0;
 	if (error)
-		ok = refuse(why, "cannot give up privileges: %s; start with --sandbox=none if you must", strerror(error));
+		ok = vio_refuse(why, "cannot give up privileges: %s; start with --sandbox=none if you must", strerror(error));
 	if (landlock_fd >= 0)
 		close(landlock_fd);
 	if (!ok)

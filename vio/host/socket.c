@@ -1,7 +1,7 @@
 #include <vio/host/socket.h>
+#include <vio/host/why.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -9,23 +9,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { WHY = 512, BACKLOG = 16 };
-
-__attribute__((format(printf, 2, 3)))
-static bool refuse(char *why, const char *format, ...)
-{
-	va_list args;
-	va_start(args, format);
-	vsnprintf(why, WHY, format, args);
-	va_end(args);
-	return false;
-}
+enum { BACKLOG = 16 };
 
 static bool address(const char *path, struct sockaddr_un *a, char *why)
 {
 	size_t n = strlen(path);
 	if (n >= sizeof a->sun_path)
-		return refuse(why, "the socket path %.60s... is %zu bytes long: choose one of at most %zu", path, n,
+		return vio_refuse(why, "the socket path %.60s... is %zu bytes long: choose one of at most %zu", path, n,
 		    sizeof a->sun_path - 1);
 	memset(a, 0, sizeof *a);
 	a->sun_family = AF_UNIX;
@@ -37,7 +27,7 @@ static int make(char *why)
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
-		refuse(why, "cannot make a Unix socket: %s; raise the limit of open files (ulimit -n)", strerror(errno));
+		vio_refuse(why, "cannot make a Unix socket: %s; raise the limit of open files (ulimit -n)", strerror(errno));
 	return fd;
 }
 
@@ -46,20 +36,20 @@ static bool remove_stale(const struct sockaddr_un *a, char *why)
 {
 	struct stat st;
 	if (lstat(a->sun_path, &st))
-		return errno == ENOENT || refuse(why, "cannot look at %s: %s; choose another socket path", a->sun_path, strerror(errno));
+		return errno == ENOENT || vio_refuse(why, "cannot look at %s: %s; choose another socket path", a->sun_path, strerror(errno));
 	if (!S_ISSOCK(st.st_mode))
-		return refuse(why, "%s exists and is not a socket: remove it or choose another socket path", a->sun_path);
+		return vio_refuse(why, "%s exists and is not a socket: remove it or choose another socket path", a->sun_path);
 	int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (probe < 0)
-		return refuse(why, "cannot make a Unix socket: %s; raise the limit of open files (ulimit -n)", strerror(errno));
+		return vio_refuse(why, "cannot make a Unix socket: %s; raise the limit of open files (ulimit -n)", strerror(errno));
 	int error = connect(probe, (const struct sockaddr *)a, sizeof *a) ? errno : 0;
 	close(probe);
 	if (error == EACCES)
-		return refuse(why, "%s belongs to somebody else: choose another socket path", a->sun_path);
+		return vio_refuse(why, "%s belongs to somebody else: choose another socket path", a->sun_path);
 	if (error != ECONNREFUSED && error != ENOENT)	/* EAGAIN: its backlog is full */
-		return refuse(why, "another process listens on %s: stop it or choose another socket path", a->sun_path);
+		return vio_refuse(why, "another process listens on %s: stop it or choose another socket path", a->sun_path);
 	if (unlink(a->sun_path) && errno != ENOENT)
-		return refuse(why, "cannot replace %s, which nobody listens on: %s; remove it or choose another socket path",
+		return vio_refuse(why, "cannot replace %s, which nobody listens on: %s; remove it or choose another socket path",
 		    a->sun_path, strerror(errno));
 	return true;
 }
@@ -87,16 +77,16 @@ static bool bind_path(int fd, const struct vio_socket_options *o, char *why)
 		error = bind_with_mode(fd, &a, o->mode);
 	}
 	if (error)
-		return refuse(why, "cannot make the socket %s: %s; choose another socket path", o->path, strerror(error));
+		return vio_refuse(why, "cannot make the socket %s: %s; choose another socket path", o->path, strerror(error));
 	/* Until listen() nobody can connect, so the group comes in time. */
 	if (o->has_group && lchown(o->path, (uid_t)-1, o->group)) {
-		refuse(why, "cannot give %s to group %u: %s; choose a group of yours or start as root", o->path,
+		vio_refuse(why, "cannot give %s to group %u: %s; choose a group of yours or start as root", o->path,
 		    (unsigned)o->group, strerror(errno));
 		unlink(o->path);
 		return false;
 	}
 	if (listen(fd, BACKLOG)) {
-		refuse(why, "cannot listen on %s: %s", o->path, strerror(errno));
+		vio_refuse(why, "cannot listen on %s: %s", o->path, strerror(errno));
 		unlink(o->path);
 		return false;
 	}
@@ -122,9 +112,9 @@ int vio_socket_connect(const char *path, char *why)
 	if (!connect(fd, (const struct sockaddr *)&a, sizeof a))
 		return fd;
 	if (errno == ENOENT || errno == ECONNREFUSED)
-		refuse(why, "nobody listens on %s: start the front end first, or leave out --connect", path);
+		vio_refuse(why, "nobody listens on %s: start the front end first, or leave out --connect", path);
 	else
-		refuse(why, "cannot connect to %s: %s", path, strerror(errno));
+		vio_refuse(why, "cannot connect to %s: %s", path, strerror(errno));
 	close(fd);
 	return -1;
 }
@@ -134,17 +124,17 @@ bool vio_socket_inherited(int fd, bool *connected, char *why)
 	struct sockaddr_storage peer;
 	int domain, type, listens;
 	if (fcntl(fd, F_GETFD) < 0)
-		return refuse(why, "descriptor %d is not open: pass a Unix socket that the parent made", fd);
+		return vio_refuse(why, "descriptor %d is not open: pass a Unix socket that the parent made", fd);
 	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &(socklen_t){ sizeof domain }) || domain != AF_UNIX
 	    || getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &(socklen_t){ sizeof type }) || type != SOCK_STREAM)
-		return refuse(why, "descriptor %d is not a Unix stream socket: pass one that listens or is connected", fd);
+		return vio_refuse(why, "descriptor %d is not a Unix stream socket: pass one that listens or is connected", fd);
 	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &(socklen_t){ sizeof listens }))
-		return refuse(why, "cannot ask descriptor %d whether it listens: %s", fd, strerror(errno));
+		return vio_refuse(why, "cannot ask descriptor %d whether it listens: %s", fd, strerror(errno));
 	*connected = !listens && !getpeername(fd, (struct sockaddr *)&peer, &(socklen_t){ sizeof peer });
 	if (!listens && !*connected)
-		return refuse(why, "descriptor %d is a socket that neither listens nor is connected: call listen() on it first", fd);
+		return vio_refuse(why, "descriptor %d is a socket that neither listens nor is connected: call listen() on it first", fd);
 	if (fcntl(fd, F_SETFD, FD_CLOEXEC) || (listens && fcntl(fd, F_SETFL, O_NONBLOCK)))
-		return refuse(why, "cannot set up descriptor %d: %s", fd, strerror(errno));
+		return vio_refuse(why, "cannot set up descriptor %d: %s", fd, strerror(errno));
 	return true;
 }
 
@@ -158,12 +148,12 @@ bool vio_socket_file(struct vio_socket_file *f, const char *path, int dir_fd, ch
 	const char *slash = strrchr(path, '/');
 	f->name = slash ? slash + 1 : path;
 	if (lstat(path, &st))
-		return refuse(why, "the socket %s has gone already: %s", path, strerror(errno));
+		return vio_refuse(why, "the socket %s has gone already: %s", path, strerror(errno));
 	f->dev = st.st_dev;
 	f->ino = st.st_ino;
 	a.sun_path[f->name - path] = 0;		/* the folder, with its slash */
 	f->dir = dir_fd >= 0 ? dir_fd : open(slash ? a.sun_path : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	return f->dir >= 0 || refuse(why, "cannot open the folder of %s: %s", path, strerror(errno));
+	return f->dir >= 0 || vio_refuse(why, "cannot open the folder of %s: %s", path, strerror(errno));
 }
 
 int vio_socket_remove(const struct vio_socket_file *f)
