@@ -56,6 +56,12 @@ void vio_dev_forget(struct vio_dev *d)
 		d->type->reset(d);
 }
 
+unsigned vio_dev_lane_each(const struct vio_dev *d, unsigned queue)
+{
+	(void)d;
+	return queue;
+}
+
 /* ---- Features and config space ---- */
 
 struct vio_features vio_dev_offered(const struct vio_dev *d)

@@ -22,7 +22,10 @@ struct vio_dev;
 enum { VIO_DEV_QUEUES = 64 };		/* of one device */
 enum { VIO_DEV_TURN = 256 };		/* chains a queue may pop before others get their turn */
 
-enum vio_backend_kind { VIO_BACKEND_NONE, VIO_BACKEND_DISK, VIO_BACKEND_SOURCE };
+enum vio_backend_kind {
+	VIO_BACKEND_NONE, VIO_BACKEND_DISK, VIO_BACKEND_SOURCE, VIO_BACKEND_LINK, VIO_BACKEND_STREAM, VIO_BACKEND_TREE,
+	VIO_BACKEND_PAGES, VIO_BACKEND_EVENTS, VIO_BACKEND_DIAL
+};
 
 struct vio_dev_type {
 	const char *name;		/* "blk": the subcommand, the test, the fuzz target */
@@ -35,7 +38,11 @@ struct vio_dev_type {
 	uint16_t queue_size_max;
 	size_t instance;		/* sizeof the struct that begins with struct vio_dev */
 	size_t request;			/* sizeof the struct that begins with struct vio_chain */
-	bool queues_independent;	/* queues may run in different threads */
+	/*
+	 * Queues that may run in different threads: which lane a queue is in; queues of one lane share a thread, lane 0 is the home
+	 * thread.  NULL: all are in lane 0.
+	 */
+	unsigned (*lane)(const struct vio_dev *d, unsigned queue);
 	enum vio_backend_kind backend;
 
 	/*
@@ -70,6 +77,12 @@ struct vio_port_ops {
 	void (*broken)(void *arg, unsigned queue, const char *why);	/* once each time a queue breaks */
 	void (*miss)(void *arg, unsigned queue, uint64_t iova, unsigned perm);	/* IOTLB; NULL where there is none */
 	void (*unpinned)(void *arg, unsigned queue);	/* the last chain that used removed memory has ended; may be NULL */
+	/*
+	 * Time, for types that coalesce and for rate limits: a monotonic clock in nanoseconds, and one alarm a queue, at which the
+	 * queue gets a turn (a later call replaces an earlier one; UINT64_MAX: none).  Both NULL: no time passes here.
+	 */
+	uint64_t (*now)(void *arg);
+	void (*alarm)(void *arg, unsigned queue, uint64_t at_ns);
 	void *(*alloc)(void *arg, size_t bytes);	/* zeroed memory, touched only when used; NULL: none */
 	void (*free)(void *arg, void *p, size_t bytes);
 };
@@ -189,6 +202,16 @@ uint32_t vio_dev_queue_set_mem(struct vio_dev *d, unsigned i, struct vio_mem *me
 void vio_dev_push(struct vio_devq *q, struct vio_chain *c);
 /* For types: what the queue waited for is there. */
 void vio_dev_wake(struct vio_devq *q);
+/* For types: the lane of a type whose queues are all independent. */
+unsigned vio_dev_lane_each(const struct vio_dev *d, unsigned queue);
+/* For types: the time (0 where none passes), and a turn for this queue at that time, if not before. */
+static inline uint64_t vio_dev_now(const struct vio_dev *d) { return d->port->now ? d->port->now(d->port_arg) : 0; }
+static inline void vio_dev_alarm(struct vio_devq *q, uint64_t at_ns)
+{
+	struct vio_dev *d = (struct vio_dev *)q->dev;
+	if (d->port->alarm)
+		d->port->alarm(d->port_arg, q->index, at_ns);
+}
 /* For types: the request is malformed but its chain is sound: counted, and answered by the type. */
 static inline void vio_dev_refused(struct vio_devq *q) { q->stats.refused++; }
 

@@ -1,7 +1,9 @@
 /* Every device type.  A new one is a file beside this one and a word here: a daemon, a test subject and a fuzz target. */
 #include <vio/device/dev.h>
 
-#define TYPES(X) X(blk) X(rng)
+#define TYPES(X) \
+	X(blk) \
+	X(rng)
 
 #define DECLARE(name) extern const struct vio_dev_type vio_dev_##name;
 #define ENTRY(name) &vio_dev_##name,

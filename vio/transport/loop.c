@@ -38,9 +38,12 @@ static void on_free(void *arg, void *p, size_t bytes)
 	SELF(arg)->free(p, bytes);
 }
 
+static uint64_t on_now(void *arg) { return SELF(arg)->clock; }
+static void on_alarm(void *arg, unsigned queue, uint64_t at_ns) { SELF(arg)->alarm[queue] = at_ns == UINT64_MAX ? 0 : at_ns; }
+
 const struct vio_port_ops vio_loop_port = {
 	.used = on_used, .config = on_config, .wake = on_wake, .broken = on_broken, .miss = on_miss,
-	.alloc = on_alloc, .free = on_free,
+	.now = on_now, .alarm = on_alarm, .alloc = on_alloc, .free = on_free,
 };
 
 struct vio_features vio_loop_features(void)
@@ -62,6 +65,16 @@ static bool next_due(struct vio_loop_wire *l, unsigned *queue)
 			return true;
 		}
 	return false;
+}
+
+void vio_loop_tick(struct vio_loop_wire *l, uint64_t ns)
+{
+	l->clock += ns;
+	for (unsigned i = 0; i < VIO_DEV_QUEUES; i++)
+		if (l->alarm[i] && l->alarm[i] <= l->clock) {
+			l->alarm[i] = 0;
+			on_wake(l, i);
+		}
 }
 
 void vio_loop_pump(struct vio_loop_wire *l, unsigned turns)

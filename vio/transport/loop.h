@@ -20,6 +20,8 @@ struct vio_loop_wire {
 	void (*free)(void *p, size_t bytes);
 	bool lazy;
 	uint64_t due[VIO_DEV_QUEUES / 64];	/* queues that asked for a turn */
+	uint64_t clock;			/* what the device takes for the time, in ns: whoever moves it calls vio_loop_tick() */
+	uint64_t alarm[VIO_DEV_QUEUES];	/* 0: none */
 	uint64_t kicks, used, configs;
 	uint32_t last_notification;
 	const char *broken;
@@ -30,6 +32,8 @@ struct vio_features vio_loop_features(void);
 /* The port a device is opened with; arg is the wire. */
 extern const struct vio_port_ops vio_loop_port;
 void vio_loop_connect(struct vio_loop_wire *l, struct vio_dev *dev, struct vio_platform platform);
+/* Time has passed: queues whose alarm is due are due a turn. */
+void vio_loop_tick(struct vio_loop_wire *l, uint64_t ns);
 /* Give every queue that asked for it a turn, until none asks or n turns are used up. */
 void vio_loop_pump(struct vio_loop_wire *l, unsigned turns);
 VIO_END_DECLS

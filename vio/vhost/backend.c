@@ -188,7 +188,8 @@ static bool make_rings(struct vio_vhost *s)
 	if (!s->ring || !s->channel.asked)
 		return false;
 	for (unsigned i = 0; i < s->dev->queues; i++) {
-		s->ring[i].loop = s->o.loops[i % s->o.loop_count];
+		unsigned lane = s->dev->type->lane ? s->dev->type->lane(s->dev, i) : 0;
+		s->ring[i].loop = s->o.loops[lane % s->o.loop_count];
 		vio_vhost_ring_init(s, i);
 	}
 	s->o.loops = NULL;	/* the caller's array may be gone from now on */

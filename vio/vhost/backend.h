@@ -20,7 +20,7 @@ struct vio_vhost_options {
 	int listen_fd;			/* a listening socket, ours to close; -1: connected_fd is given */
 	int connected_fd;		/* --connect: one connection, ours to close; -1 */
 	bool once;			/* end with the first front end */
-	struct vio_loop *const *loops;	/* loops[0] is the home loop; queue i runs in loops[i % loop_count]; read once */
+	struct vio_loop *const *loops;	/* loops[0] is the home loop; a queue of lane n runs in loops[n % loop_count]; read once */
 	unsigned loop_count;
 	uint64_t stop_deadline_ns;	/* how long a stop waits for the back end before the connection is closed; 0: 30 s */
 	void (*ended)(void *arg);	/* once: the front end has gone (home loop) */

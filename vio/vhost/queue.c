@@ -125,6 +125,7 @@ static void unattend(struct vio_vhost_ring *r)
 {
 	unattend_kicks(r);
 	vio_loop_unpoller(r->loop, &r->poller);
+	vio_loop_untimer(r->loop, &r->alarm);
 	vio_loop_untask(r->loop, &r->turn);
 }
 
@@ -363,6 +364,22 @@ static void port_miss(void *arg, unsigned queue, uint64_t iova, unsigned perm)
 	leave_note(r, VIO_NOTE_MISS);
 }
 
+static uint64_t port_now(void *arg)
+{
+	(void)arg;
+	return vio_now_ns();
+}
+
+static void port_alarm(void *arg, unsigned queue, uint64_t at_ns)
+{
+	struct vio_vhost_ring *r = ring_of(arg, queue);
+
+	if (at_ns == UINT64_MAX)
+		vio_loop_untimer(r->loop, &r->alarm);
+	else
+		vio_loop_timer(r->loop, &r->alarm, at_ns);
+}
+
 static void port_unpinned(void *arg, unsigned queue) { unpinned(ring_of(arg, queue)); }
 
 static void *port_alloc(void *arg, size_t bytes)
@@ -380,7 +397,7 @@ static void port_free(void *arg, void *p, size_t bytes)
 
 const struct vio_port_ops vio_vhost_port = {
 	.used = port_used, .config = port_config, .wake = port_wake, .broken = port_broken, .miss = port_miss,
-	.unpinned = port_unpinned, .alloc = port_alloc, .free = port_free,
+	.unpinned = port_unpinned, .now = port_now, .alarm = port_alarm, .alloc = port_alloc, .free = port_free,
 };
 
 void vio_vhost_ring_init(struct vio_vhost *s, unsigned i)
@@ -393,5 +410,6 @@ void vio_vhost_ring_init(struct vio_vhost *s, unsigned i)
 	r->ended = (struct vio_task){ .fn = answer_stops, .arg = r };
 	r->poller = (struct vio_poller){ .look = poller_look, .listen = poller_listen, .arg = r };
 	r->clock = (struct vio_timer){ .fn = clock_tick, .arg = r };
+	r->alarm = (struct vio_timer){ .fn = turn_task, .arg = r };
 	r->note = (struct vio_call){ .fn = take_note, .arg = r };
 }

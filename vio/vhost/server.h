@@ -105,6 +105,7 @@ struct vio_vhost_ring {
 	struct vio_task turn, ended;
 	struct vio_poller poller;
 	struct vio_timer clock;
+	struct vio_timer alarm;		/* the device asked for a turn then */
 	struct vio_vhost_order *stopping[VIO_LANES];	/* orders to stop that are not answered */
 	struct vio_vhost_order *pinned[VIO_LANES];	/* orders of new memory that wait for what is in flight */
 	unsigned stoppings, pins;
