@@ -442,20 +442,21 @@ static void tear_down(struct vio_daemon *d)
 static bool confine(struct vio_daemon *d, char *why)
 {
 	const char *lacks = NULL;
-	int *folders = calloc(d->count, sizeof *folders);
-	struct vio_sandbox_options o = { .folders = folders };
-	if (!folders)
+	enum { GRANTED = 8 };		/* folders a unit may need beside its socket's */
+	struct vio_sandbox_options o = { .room = d->count * (1 + GRANTED) };
+	o.folder = calloc(o.room, sizeof *o.folder);
+	if (!o.folder)
 		return refuse(why, "there is no memory for so many devices: serve fewer from one process");
 	for (unsigned i = 0; i < d->count; i++) {
-		int dir = d->units[i].socket.dir;
-		unsigned known = 0;
-		while (known < o.folder_count && folders[known] != dir)
-			known++;
-		if (dir >= 0 && known == o.folder_count)
-			folders[o.folder_count++] = dir;
+		if (d->units[i].socket.dir >= 0)
+			vio_sandbox_folder(&o, d->units[i].socket.dir, VIO_FOLDER_REMOVE);
+		if (d->service->grant)
+			d->service->grant(&d->units[i], &o);
 	}
+	if (d->service->calls)
+		vio_sandbox_calls(&o, d->service->calls);
 	bool ok = vio_sandbox_enter(&o, &lacks, why);
-	free(folders);
+	free(o.folder);
 	if (ok && lacks && d->args.common[VIO_OPT_VERBOSE].given)
 		vio_say(d->service->program, "%s", lacks);
 	return ok;

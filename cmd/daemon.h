@@ -10,6 +10,7 @@
 #define VIO_CMD_DAEMON_H
 #include "options.h"
 #include <vio/host/loop.h>
+#include <vio/host/sandbox.h>
 #include <vio/host/socket.h>
 #include <vio/vhost/backend.h>
 
@@ -55,6 +56,10 @@ struct vio_service {
 	/* Put what was written on stable storage, before close; done() once, in the home loop.  NULL: nothing to do. */
 	void (*flush)(struct vio_unit *u, void (*done)(struct vio_unit *u, int error));
 	void (*close)(struct vio_unit *u);	/* the device is closed */
+
+	/* What this service needs in confinement beside what all do: calls, and what grant adds for a unit (8 folders). */
+	const struct vio_sandbox_call *calls;	/* ended by { -1 }, or NULL */
+	void (*grant)(struct vio_unit *u, struct vio_sandbox_options *o);
 };
 
 extern const struct vio_service vio_service_blk, vio_service_rng;

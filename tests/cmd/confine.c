@@ -142,7 +142,8 @@ static void confine_or_exit(void)
 {
 	char why[512];
 	const char *lacks = NULL;
-	struct vio_sandbox_options o = { &folder_fd, 1 };
+	struct vio_sandbox_folder removable = { folder_fd, VIO_FOLDER_REMOVE };
+	struct vio_sandbox_options o = { .folder = &removable, .folders = 1 };
 	if (!vio_sandbox_enter(&o, &lacks, why)) {
 		fprintf(stderr, "%s\n", why);
 		_exit(NOT_CONFINED);

@@ -1,5 +1,6 @@
 #include <vio/host/sandbox.h>
 #include <vio/host/why.h>
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -32,18 +33,17 @@ enum { PATIENCE_S = 5 };
 
 enum { LANDLOCK_CREATE = 444, LANDLOCK_ADD_RULE = 445, LANDLOCK_RESTRICT = 446 };
 enum { LANDLOCK_VERSION_FLAG = 1, LANDLOCK_RULE_BENEATH = 1 };
-enum { LANDLOCK_REMOVE_FILE = 1 << 5 };
 struct landlock_ruleset { uint64_t fs, net, scoped; };
 struct __attribute__((packed)) landlock_beneath { uint64_t allowed; int32_t fd; };
 
 /* All a kernel of this ABI can forbid. */
-static struct landlock_ruleset everything(long abi, size_t *size)
+static struct landlock_ruleset everything(long abi, bool network, size_t *size)
 {
 	static const unsigned fs_rights[] = { 0, 13, 14, 15, 15, 16 };	/* by ABI: 2 REFER, 3 TRUNCATE, 5 IOCTL_DEV */
 	struct landlock_ruleset r = { .fs = (UINT64_C(1) << fs_rights[abi < 5 ? abi : 5]) - 1 };
 	*size = sizeof r.fs;
 	if (abi >= 4) {
-		r.net = 3;	/* bind and connect, TCP */
+		r.net = network ? 0 : 3;	/* bind and connect, TCP */
 		*size += sizeof r.net;
 	}
 	if (abi >= 6) {
@@ -60,10 +60,10 @@ static int landlock_rules(const struct vio_sandbox_options *o, char *why)
 	if (abi < 1)
 		return -1;
 	size_t size;
-	struct landlock_ruleset r = everything(abi, &size);
+	struct landlock_ruleset r = everything(abi, o->network, &size);
 	int fd = (int)syscall(LANDLOCK_CREATE, &r, size, 0);
-	for (unsigned i = 0; fd >= 0 && i < o->folder_count; i++) {
-		struct landlock_beneath rule = { LANDLOCK_REMOVE_FILE, o->folders[i] };
+	for (unsigned i = 0; fd >= 0 && i < o->folders; i++) {
+		struct landlock_beneath rule = { o->folder[i].rights & r.fs, o->folder[i].fd };
 		if (syscall(LANDLOCK_ADD_RULE, fd, LANDLOCK_RULE_BENEATH, &rule, 0)) {
 			close(fd);
 			fd = -1;
@@ -78,34 +78,37 @@ static int landlock_rules(const struct vio_sandbox_options *o, char *why)
 /* ---- What each thread gives up for itself ---- */
 
 /* Only system calls: a signal handler calls it.  0 or an errno value. */
-static int confine_thread(int landlock_fd)
+static int confine_thread(int landlock_fd, uint64_t keep)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct none[2] = { { 0 } };
+	struct __user_cap_data_struct kept[2] = {
+		{ .effective = (uint32_t)keep, .permitted = (uint32_t)keep },
+		{ .effective = (uint32_t)(keep >> 32), .permitted = (uint32_t)(keep >> 32) },
+	};
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return errno;
 	/* Without CAP_SETPCAP the bounding set stays, and says nothing: no_new_privs is set. */
 	for (unsigned cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
-		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) && errno != EPERM)
+		if (!(keep >> cap & 1) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) && errno != EPERM)
 			return errno;
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) && errno != EINVAL)
 		return errno;
 	if (landlock_fd >= 0 && syscall(LANDLOCK_RESTRICT, landlock_fd, 0))
 		return errno;
-	return syscall(SYS_capset, &header, none) ? errno : 0;
+	return syscall(SYS_capset, &header, kept) ? errno : 0;
 }
 
 /*
  * Capabilities and Landlock belong to a thread, and threads exist already.  A signal makes each of them do it, one by one:
  * SIGSYS, because threads that block signals leave those open that the processor and the kernel raise (vio/host/thread.c).
  */
-static struct { int landlock_fd, error; sem_t done; } broadcast;
+static struct { int landlock_fd, error; uint64_t keep; sem_t done; } broadcast;
 
 static void on_broadcast(int signal)
 {
 	(void)signal;
 	int saved = errno;
-	broadcast.error = confine_thread(broadcast.landlock_fd);
+	broadcast.error = confine_thread(broadcast.landlock_fd, broadcast.keep);
 	sem_post(&broadcast.done);
 	errno = saved;
 }
@@ -137,7 +140,7 @@ static int confine_other(pid_t tid)
 	return broadcast.error;
 }
 
-static bool confine_others(int landlock_fd, char *why)
+static bool confine_others(int landlock_fd, uint64_t keep, char *why)
 {
 	DIR *tasks = opendir("/proc/self/task");
 	if (!tasks)
@@ -146,6 +149,7 @@ static bool confine_others(int landlock_fd, char *why)
 	sigaction(SIGSYS, &action, &old);
 	sem_init(&broadcast.done, 0, 0);
 	broadcast.landlock_fd = landlock_fd;
+	broadcast.keep = keep;
 	int error = 0;
 	for (struct dirent *e; !error && (e = readdir(tasks)) != NULL;) {
 		pid_t tid = (pid_t)strtol(e->d_name, NULL, 10);
@@ -202,6 +206,19 @@ static const struct narrow narrowed[] = {
 #endif
 };
 
+static int add_list(scmp_filter_ctx f, const struct vio_sandbox_call *c)
+{
+	static const enum scmp_compare how[] = { [VIO_CALL_ONE] = SCMP_CMP_EQ, [VIO_CALL_BITS] = SCMP_CMP_MASKED_EQ };
+	int r = 0;
+	for (; !r && c && c->call >= 0; c++) {
+		struct scmp_arg_cmp compare = { c->argument, how[c->how], c->a, c->b };
+		r = seccomp_rule_add_array(f, SCMP_ACT_ALLOW, c->call, c->how != VIO_CALL_ANY, &compare);
+		if (r == -EEXIST)	/* another list has it */
+			r = 0;
+	}
+	return r;
+}
+
 static int add_rules(scmp_filter_ctx f, const struct vio_sandbox_options *o)
 {
 	int r = 0;
@@ -214,9 +231,12 @@ static int add_rules(scmp_filter_ctx f, const struct vio_sandbox_options *o)
 	}
 	if (!r)	/* raise() and abort() */
 		r = seccomp_rule_add(f, SCMP_ACT_ALLOW, CALL(tgkill), 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
-	for (unsigned i = 0; !r && i < o->folder_count; i++)
-		r = seccomp_rule_add(f, SCMP_ACT_ALLOW, CALL(unlinkat), 2,
-		    SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)o->folders[i]), SCMP_A2(SCMP_CMP_EQ, 0));
+	for (unsigned i = 0; !r && i < o->folders; i++)
+		if (o->folder[i].rights & VIO_FOLDER_REMOVE)
+			r = seccomp_rule_add(f, SCMP_ACT_ALLOW, CALL(unlinkat), 2,
+			    SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)o->folder[i].fd), SCMP_A2(SCMP_CMP_EQ, 0));
+	for (unsigned i = 0; !r && i < VIO_SANDBOX_LISTS; i++)
+		r = add_list(f, o->calls[i]);
 	return r;
 }
 
@@ -240,6 +260,28 @@ static bool filter_calls(const struct vio_sandbox_options *o, char *why)
 
 /* ---- The whole ---- */
 
+bool vio_sandbox_folder(struct vio_sandbox_options *o, int fd, uint32_t rights)
+{
+	unsigned i = 0;
+	while (i < o->folders && o->folder[i].fd != fd)
+		i++;
+	if (i == o->room)
+		return false;
+	if (i == o->folders)
+		o->folder[o->folders++] = (struct vio_sandbox_folder){ .fd = fd };
+	o->folder[i].rights |= rights;
+	return true;
+}
+
+void vio_sandbox_calls(struct vio_sandbox_options *o, const struct vio_sandbox_call *calls)
+{
+	unsigned i = 0;
+	while (i < VIO_SANDBOX_LISTS && o->calls[i] && o->calls[i] != calls)
+		i++;
+	assert(i < VIO_SANDBOX_LISTS);
+	o->calls[i] = calls;
+}
+
 #ifdef SANITIZED
 /* The leak check at exit is a debugger of its own process, which is what confinement forbids. */
 static bool confined;
@@ -253,8 +295,8 @@ bool vio_sandbox_enter(const struct vio_sandbox_options *o, const char **lacks, 
 	if (landlock_fd == -2)
 		return false;
 	*lacks = landlock_fd < 0 ? "this kernel has no Landlock: seccomp alone keeps files from being opened" : NULL;
-	bool ok = confine_others(landlock_fd, why);
-	int error = ok ? confine_thread(landlock_fd) : 0;
+	bool ok = confine_others(landlock_fd, o->keep, why);
+	int error = ok ? confine_thread(landlock_fd, o->keep) : 0;
 	if (error)
 		ok = vio_refuse(why, "cannot give up privileges: %s; start with --sandbox=none if you must", strerror(error));
 	if (landlock_fd >= 0)
