@@ -51,6 +51,31 @@ bool vio_opt_size(const char *text, uint64_t *bytes)
 	return to_number(digits, 10, bytes) && !__builtin_mul_overflow(*bytes, factor, bytes);
 }
 
+unsigned vio_opt_parts(char *text, struct vio_opt_part *parts, unsigned max)
+{
+	unsigned n = 0;
+	char *to = text, *name = text, *value = NULL;
+	for (const char *from = text;; from++) {
+		char c = *from;
+		if (!c || (c == ',' && from[1] != ',')) {
+			*to++ = 0;
+			if (n < max)
+				parts[n] = (struct vio_opt_part){ name, value };
+			n++;
+			if (!c)
+				return n;
+			name = to;
+			value = NULL;
+		} else if (c == '=' && !value) {
+			*to++ = 0;
+			value = to;
+		} else {
+			from += c == ',';
+			*to++ = c;
+		}
+	}
+}
+
 static bool choose(const struct vio_opt *o, const char *value, uint64_t *index)
 {
 	size_t n = strlen(value);
@@ -230,6 +255,17 @@ static void settle(struct parser *p)
 
 /* ---- Parsing ---- */
 
+/* One value more of an option that may have many.  There is a word for each word of the command line. */
+static void append(struct vio_args *a, struct vio_arg *to, const char *value)
+{
+	struct vio_opt_word *w = &a->pool[a->pooled++];
+	const struct vio_opt_word **last = &to->words;
+	*w = (struct vio_opt_word){ .text = value };
+	while (*last)
+		last = (const struct vio_opt_word **)&(*last)->next;
+	*last = w;
+}
+
 /* One option at argv[*at]; *at moves past it. */
 static bool take(struct parser *p, int argc, char **argv, int *at)
 {
@@ -253,9 +289,11 @@ static bool take(struct parser *p, int argc, char **argv, int *at)
 	struct vio_arg *to = place(p, (unsigned)i);
 	if (!to)
 		return false;
-	if (to->given)
+	if (to->given && !o->many)
 		return vio_refuse(p->why, "--%s is given twice%s: keep one", o->name, p->a->devices ? " for one device" : "");
 	to->given = true;
+	if (o->many)
+		append(p->a, to, value);
 	return take_value(o, value ? value : "", to, p->why);
 }
 
@@ -263,6 +301,9 @@ bool vio_opt_parse(const struct vio_opt_table *t, int argc, char **argv, struct 
 {
 	struct parser p = { t, a, why };
 	memset(a, 0, sizeof *a);
+	a->pool = calloc(argc > 0 ? (size_t)argc : 1, sizeof *a->pool);
+	if (!a->pool)
+		return vio_refuse(why, "there is no memory for a command line of %d words: give fewer", argc);
 	for (int at = 1; at < argc;)
 		if (!take(&p, argc, argv, &at))
 			return false;
@@ -273,7 +314,9 @@ bool vio_opt_parse(const struct vio_opt_table *t, int argc, char **argv, struct 
 void vio_opt_free(struct vio_args *a)
 {
 	free(a->device);
+	free(a->pool);
 	a->device = NULL;
+	a->pool = NULL;
 	a->devices = 0;
 }
 

@@ -11,7 +11,7 @@
 #define VIO_CMD_OPTIONS_H
 #include <vio/spec/types.h>
 
-enum { VIO_OPT_LIMIT = 32, VIO_OPT_DEVICES = 1024, VIO_OPT_WHY = 512 };
+enum { VIO_OPT_LIMIT = 64, VIO_OPT_DEVICES = 1024, VIO_OPT_WHY = 512 };
 
 enum vio_opt_kind {
 	VIO_OPT_FLAG,
@@ -30,6 +30,7 @@ struct vio_opt {
 	uint64_t min, max;
 	uint64_t preset;		/* number when the option is not given */
 	unsigned slot;			/* PLACE: options of one slot exclude each other in a device */
+	bool many;			/* may be given several times for one device: each value is one of words */
 	const char *help;		/* one sentence */
 };
 
@@ -41,11 +42,19 @@ struct vio_opt_table {
 	unsigned common_count, own_count;
 };
 
-struct vio_arg { const char *text; uint64_t number; bool given; };
+struct vio_opt_word { const char *text; const struct vio_opt_word *next; };
+struct vio_arg {
+	const char *text;
+	uint64_t number;
+	bool given;
+	const struct vio_opt_word *words;	/* of an option that may be given many times, in their order; text is the last one */
+};
 struct vio_args {
 	struct vio_arg common[VIO_OPT_LIMIT];		/* indexed like the table: common options, then own ones */
 	struct vio_arg (*device)[VIO_OPT_LIMIT];	/* what holds for each device */
 	unsigned devices;
+	struct vio_opt_word *pool;
+	unsigned pooled;
 };
 
 const struct vio_opt *vio_opt_at(const struct vio_opt_table *t, unsigned i);
@@ -53,6 +62,12 @@ const struct vio_opt *vio_opt_at(const struct vio_opt_table *t, unsigned i);
 bool vio_opt_parse(const struct vio_opt_table *t, int argc, char **argv, struct vio_args *a, char *why);
 void vio_opt_free(struct vio_args *a);
 void vio_opt_help(const struct vio_opt_table *t);
+/*
+ * Cut "0:1,file=a,ro" into parts at its commas (",," is a comma in a value): text is changed, and the parts point into it.
+ * value is NULL where there is no "=".  How many, or more than max.
+ */
+struct vio_opt_part { char *name, *value; };
+unsigned vio_opt_parts(char *text, struct vio_opt_part *parts, unsigned max);
 /* "512", "64K", "1G" (powers of 1024); false when it is not a size or does not fit. */
 bool vio_opt_size(const char *text, uint64_t *bytes);
 #endif

@@ -1,5 +1,5 @@
 /* Instances, features, config space, and the queue primitives: see dev.h. */
-#include <vio/device/dev.h>
+#include <vio/device/rate.h>
 #include <vio/ring/freestanding.h>
 
 /* ---- Life ---- */
@@ -174,6 +174,8 @@ const char *vio_dev_queue_start(struct vio_dev *d, unsigned i, const struct vio_
 	}
 	dq->state = VIO_QUEUE_STARTED;
 	dq->told_broken = dq->told_miss = dq->wake_sent = false;
+	dq->alarm_type = dq->alarm_rate = 0;
+	dq->area_at = 0;
 	return NULL;
 }
 
@@ -229,30 +231,55 @@ static void settle(struct vio_dev *d, unsigned i)
 		finish_stop(d, i);
 }
 
+/* Does the operator let this queue have its turn? */
+static bool allowed(struct vio_dev *d, struct vio_devq *q)
+{
+	struct vio_dev_queue *dq = &d->queue[q->index];
+
+	if (__atomic_load_n(&d->held, __ATOMIC_RELAXED)) {
+		q->why_empty = VIO_WAIT_RATE;
+		return false;
+	}
+	if (__atomic_load_n(&d->limited, __ATOMIC_RELAXED))
+		return vio_dev_rate_allows(d, q);
+	if (__builtin_expect(dq->charged.on, 0))
+		vio_dev_rate_end(d, q);
+	return true;
+}
+
 static void serve(struct vio_dev *d, unsigned i)
 {
 	struct vio_dev_queue *dq = &d->queue[i];
 	struct vio_devq *q = &dq->ring;
+	bool timed = __atomic_load_n(&d->timed, __ATOMIC_RELAXED);
 
 	dq->wake_sent = dq->pushed = false;
 	dq->in_turn = true;
+	if (timed)
+		vio_dev_time_turn(d, q, true);
 	if (dq->state == VIO_QUEUE_STARTED && !q->broken) {
 		q->turn = VIO_DEV_TURN;
 		q->why_empty = VIO_EMPTY;
-		if (dq->enabled)
-			d->type->queue(d, q);
-		else if (d->type->disabled)
+		if (!dq->enabled && d->type->disabled)
 			d->type->disabled(d, q);
+		else if (dq->enabled && allowed(d, q))
+			d->type->queue(d, q);
 	}
 	if (d->type->turn_end)
 		d->type->turn_end(d, q);
 	vio_devq_flush(q);
+	if (timed)
+		vio_dev_time_turn(d, q, false);
+	if (__builtin_expect(dq->charged.on, 0))
+		vio_dev_rate_charge(d, q);
 	dq->in_turn = false;
 }
 
 static bool more_waiting(const struct vio_dev_queue *dq)
 {
 	const struct vio_devq *q = &dq->ring;
+	if (q->why_empty == VIO_WAIT_RATE)
+		return false;
 	return q->why_empty == VIO_TURN_OVER || q->turn == 0 || (q->why_empty == VIO_WAIT_SEGMENTS && dq->pushed);
 }
 

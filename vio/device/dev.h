@@ -38,6 +38,8 @@ struct vio_dev_type {
 	uint16_t queue_size_max;
 	size_t instance;		/* sizeof the struct that begins with struct vio_dev */
 	size_t request;			/* sizeof the struct that begins with struct vio_chain */
+	/* Queues whose requests a rate limit does not count, such as control queues; NULL: none. */
+	bool (*unlimited)(const struct vio_dev *d, unsigned queue);
 	/*
 	 * Queues that may run in different threads: which lane a queue is in; queues of one lane share a thread, lane 0 is the home
 	 * thread.  NULL: all are in lane 0.
@@ -87,6 +89,17 @@ struct vio_port_ops {
 	void (*free)(void *arg, void *p, size_t bytes);
 };
 
+/*
+ * How much a device may do in a second, over all its queues (a limit counts what has been done and stops a queue until that
+ * is paid off, so the average is exact and a burst is at most one turn more than allowed).  Written in the home thread.
+ */
+enum { VIO_RATE_OPS, VIO_RATE_BYTES, VIO_RATES };
+struct vio_dev_rate {
+	uint64_t per_second;		/* 0: no limit */
+	uint64_t burst_ns;		/* how long unused time is kept, so that burst = per_second * burst_ns / 10^9 */
+	uint64_t paid;			/* atomic: all that was done is paid off at this time */
+};
+
 enum vio_queue_state { VIO_QUEUE_STOPPED, VIO_QUEUE_STARTED, VIO_QUEUE_STOPPING };
 
 typedef void vio_stopped_fn(void *arg, unsigned queue, uint32_t base);
@@ -108,12 +121,24 @@ struct vio_dev_queue {
 	uint16_t size;
 	bool live;			/* queue_enable */
 	uint32_t base;			/* where a suspended queue stands */
+	uint64_t alarm_type, alarm_rate;	/* when the type, and the rate limit, want a turn; 0: not */
+	struct { uint64_t chains, bytes; bool on; } charged;	/* counters as far as rates have counted them */
+	/*
+	 * How long requests take, while the device is timed: in-flight requests times nanoseconds, so that mean time = area / chains
+	 * (Little's law).  Read from other threads.
+	 */
+	uint64_t area_ns, area_at, area_chains;
+	uint32_t area_inflight;
 };
 
 struct vio_dev {
 	const struct vio_dev_type *type;
 	const struct vio_port_ops *port;
 	void *port_arg;
+	struct vio_dev_rate rate[VIO_RATES];
+	bool limited;			/* atomic: some rate is set */
+	bool timed;			/* atomic: somebody looks at how long requests take */
+	bool held;			/* atomic: no queue pops: see vio_dev_hold() */
 	uint16_t queues;		/* set by the type's open */
 	uint16_t queue_size_max;
 	uint16_t chain_max;		/* descriptors an indirect chain may have: the segment limit + 2; 0: queue size */
@@ -206,14 +231,21 @@ void vio_dev_wake(struct vio_devq *q);
 unsigned vio_dev_lane_each(const struct vio_dev *d, unsigned queue);
 /* For types: the time (0 where none passes), and a turn for this queue at that time, if not before. */
 static inline uint64_t vio_dev_now(const struct vio_dev *d) { return d->port->now ? d->port->now(d->port_arg) : 0; }
-static inline void vio_dev_alarm(struct vio_devq *q, uint64_t at_ns)
-{
-	struct vio_dev *d = (struct vio_dev *)q->dev;
-	if (d->port->alarm)
-		d->port->alarm(d->port_arg, q->index, at_ns);
-}
+void vio_dev_alarm(struct vio_devq *q, uint64_t at_ns);
 /* For types: the request is malformed but its chain is sound: counted, and answered by the type. */
 static inline void vio_dev_refused(struct vio_devq *q) { q->stats.refused++; }
+
+/* ---- For the operator (home thread) ---- */
+
+/*
+ * At most per_second of VIO_RATE_OPS or BYTES from now on, 0: any; burst: how many may be saved up in idle time (0: a tenth
+ * of a second's).  Queues that wait notice at their next turn: give each one.  Needs a port with a clock.
+ */
+void vio_dev_set_rate(struct vio_dev *d, unsigned rate, uint64_t per_second, uint64_t burst);
+/* Pop nothing more until released; what is in flight ends.  Give each queue a turn after the release. */
+void vio_dev_hold(struct vio_dev *d, bool held);
+/* Requests of queue i that are in flight, from any thread, and the sum and number that their mean time is made of. */
+uint32_t vio_dev_queue_depth(const struct vio_dev *d, unsigned i);
 
 /* ---- The status machine of 2.1, 3.1 and 2.13 (home thread), for loop, mmio and pci; all queues in the home thread ---- */
 

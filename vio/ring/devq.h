@@ -54,6 +54,7 @@ enum vio_empty {
 	VIO_TURN_OVER,		/* the turn's budget is used up: others first */
 	VIO_WAIT_SEGMENTS,	/* for segments that chains in flight hold: the next push frees some */
 	VIO_WAIT_IOTLB,		/* for the translation of q->miss_addr, q->miss_perm */
+	VIO_WAIT_RATE,		/* the device core's: the device has had its share for now */
 	VIO_WAIT_DEVICE		/* set by a device type that stopped popping: it will call vio_dev_wake() */
 };
 
