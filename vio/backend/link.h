@@ -5,9 +5,12 @@
  *     device ◀── deliver(frame) ── lane        only inside receive(), which the device calls in its receive queue's turn
  *     device ◀── ready() ── lane               "there may be frames again" / "there is room again"
  *
- * A link is used through lanes, one a pair of queues; a lane belongs to the thread of its pair and calls back there.  Frames
- * are cursors over memory that is somebody else's: guest memory when sent, the link's when delivered; neither is kept after
- * the call.  Nobody waits: a link without room says so, and so does a device without buffers.
+ * A link is used through lanes, one a pair of queues.  Lanes are made and closed in the home thread; all else of a lane
+ * happens in the thread of its pair, between enable(true) and enable(false).  Frames are cursors over memory that is
+ * somebody else's: guest memory when sent (the guest may write to it meanwhile: what is judged is copied first), the link's
+ * when delivered; neither is kept after the call.  Nobody waits: a link without room says so, and so does a device without
+ * buffers.  Which lane a frame comes by is the link's business: the device steers it to the queue where it belongs, so that a
+ * link with one stream of frames has lanes of which only the first receives.
  * Memory twins: vio/host/link_null.c (source and sink), link_pair.c (two links, back to back), link_faulty.c.
  */
 #ifndef VIO_BACKEND_LINK_H
@@ -47,27 +50,32 @@ struct vio_link_lane {
 	void *arg;
 };
 struct vio_link_lane_ops {
+	/*
+	 * The pair is used from now on: frames may be received and ready() called.  Off: frames that would come by this lane go by
+	 * others or are lost, nothing is called back and no loop knows of the lane any more.  Lanes begin off.  May be NULL.
+	 */
+	void (*enable)(struct vio_link_lane *l, bool on);
 	/* bytes.left is the whole frame.  NO_ROOM: nothing was taken, ready() will come.  DROPPED: taken and lost, as networks do. */
 	enum vio_sent (*send)(struct vio_link_lane *l, const struct vio_frame *f, struct vio_cur bytes);
 	void (*flush)(struct vio_link_lane *l);		/* what was sent so far may go in one go; end of each turn; may be NULL */
 	/* Deliver at most so many frames; how many.  Fewer than asked: none are left (ready() will come) or deliver said no. */
 	unsigned (*receive)(struct vio_link_lane *l, unsigned most);
-	/* Which offloads deliver() may use from now on (VIO_LINK_*, the driver's choice). */
-	void (*offloads)(struct vio_link_lane *l, unsigned deliver);
-	void (*close)(struct vio_link_lane *l);
+	/* Which offloads deliver() had better use from now on (VIO_LINK_*, the driver's choice); the device does the others itself. */
+	void (*offloads)(struct vio_link_lane *l, unsigned deliver);	/* may be NULL */
+	void (*close)(struct vio_link_lane *l);		/* it is off; home thread */
 };
 
 struct vio_link {
 	const struct vio_link_ops *ops;
-	unsigned lanes;			/* that it can have at most */
+	unsigned lanes;			/* that it can have at most; a device has no more pairs of queues */
 	unsigned takes;			/* VIO_LINK_*: offloads that send() may be given */
 	bool gives_mac;
 	unsigned char mac[6];		/* of the guest's side, when the link knows better than the device */
-	uint16_t mtu;			/* 0: not known */
-	bool up;
+	uint16_t mtu;			/* of the network, without the Ethernet header; 0: not known; never changes */
+	bool up;			/* a link that is down loses what is sent and delivers nothing */
 	uint32_t speed;			/* Mb/s; UINT32_MAX: not known */
 	uint8_t duplex;			/* 0 half, 1 full, 0xff not known */
-	void (*changed)(void *arg);	/* up, speed, duplex or mtu has changed (home thread); set by the user, or NULL */
+	void (*changed)(void *arg);	/* up, speed or duplex has changed (home thread); set by the user, or NULL */
 	void *changed_arg;
 };
 struct vio_link_ops {
