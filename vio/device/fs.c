@@ -31,8 +31,22 @@ static void done(struct vio_tree_req *t, int error)
 		r->op->tell(fs_of(r->q->dev), r);
 }
 
-/* One FORGET after the other, without a stack frame for each. */
-void vio_fs_dev_forget_next(struct fs_req *r)
+/* ---- Forgetting: never answered, never refused by the tree ---- */
+
+static void forget_next(struct fs_req *r);
+
+static void forgotten(struct vio_tree_req *t, int error)
+{
+	struct fs_req *r = (struct fs_req *)((char *)t - offsetof(struct fs_req, t));
+
+	(void)error;
+	r->stepped = true;
+	if (!r->stepping)
+		forget_next(r);
+}
+
+/* One after the other, without a stack frame for each. */
+static void forget_next(struct fs_req *r)
 {
 	struct vio_tree_chan *chan = fs_chan(r);
 
@@ -40,10 +54,8 @@ void vio_fs_dev_forget_next(struct fs_req *r)
 		struct vio_fuse_forget_one one;
 		r->left--;
 		vio_cur_get(&r->in, &one, sizeof one);
-		r->t.op = VIO_TREE_FORGET;
 		r->t.node = vio_le64_get(one.nodeid);
 		r->t.count = vio_le64_get(one.nlookup);
-		r->t.done = vio_fs_dev_forgotten;
 		r->stepping = true;
 		r->stepped = false;
 		chan->ops->submit(chan, &r->t);
@@ -51,17 +63,32 @@ void vio_fs_dev_forget_next(struct fs_req *r)
 		if (!r->stepped)
 			return;		/* it goes on when the tree is done */
 	}
-	vio_fs_dev_silent(r);
+	vio_dev_push(r->q, &r->chain);
 }
 
-void vio_fs_dev_forgotten(struct vio_tree_req *t, int error)
+int vio_fs_dev_forget(struct fs *s, struct fs_req *r, const void *args)
 {
-	struct fs_req *r = (struct fs_req *)((char *)t - offsetof(struct fs_req, t));
+	const struct vio_fuse_forget_in *a = args;
 
-	(void)error;
-	r->stepped = true;
-	if (!r->stepping)
-		vio_fs_dev_forget_next(r);
+	(void)s;
+	r->left = 0;
+	r->stepping = false;
+	r->t.count = vio_le64_get(a->nlookup);
+	r->t.done = forgotten;
+	return FS_ASK;
+}
+
+int vio_fs_dev_batch_forget(struct fs *s, struct fs_req *r, const void *args)
+{
+	const struct vio_fuse_batch_forget_in *a = args;
+
+	(void)s;
+	r->left = vio_le32_get(a->count);
+	if (r->left > FS_FORGETS_MAX || r->left > r->in.left / sizeof(struct vio_fuse_forget_one))
+		return -VIO_FUSE_EINVAL;
+	r->t.done = forgotten;
+	forget_next(r);
+	return FS_SERVED;
 }
 
 /* ---- Requests ---- */

@@ -176,28 +176,6 @@ static int ask_nothing(struct fs *s, struct fs_req *r, const void *args)
 	return FS_ASK;
 }
 
-static int ask_forget(struct fs *s, struct fs_req *r, const void *args)
-{
-	ARGS(forget_in);
-	(void)s;
-	r->left = 0;
-	r->stepping = false;
-	r->t.count = vio_le64_get(a->nlookup);
-	r->t.done = vio_fs_dev_forgotten;
-	return FS_ASK;
-}
-
-static int ask_batch_forget(struct fs *s, struct fs_req *r, const void *args)
-{
-	ARGS(batch_forget_in);
-	(void)s;
-	r->left = vio_le32_get(a->count);
-	if (r->left > FS_FORGETS_MAX || r->left > r->in.left / sizeof(struct vio_fuse_forget_one))
-		return -VIO_FUSE_EINVAL;
-	vio_fs_dev_forget_next(r);
-	return FS_SERVED;
-}
-
 /* What it names may be in any queue, so the tree finds it; or it does not, and the driver may try again (FUSE: EAGAIN). */
 static int ask_interrupt(struct fs *s, struct fs_req *r, const void *args)
 {
@@ -459,7 +437,7 @@ static int ask_readdir(struct fs *s, struct fs_req *r, const void *args)
 	(void)s;
 	r->t.handle = vio_le64_get(a->fh);
 	r->t.offset = vio_le64_get(a->offset);
-	r->t.emit = vio_fs_dev_emit;
+	vio_fs_dev_emits(r);
 	return get_room(r, vio_le32_get(a->size));
 }
 
@@ -662,7 +640,7 @@ static void tell_nothing(struct fs *s, struct fs_req *r)
 
 const struct fs_op vio_fs_dev_ops[VIO_FUSE_OPCODES] = {
 	[VIO_FUSE_LOOKUP] = { OP(LOOKUP), .ask = ask_lookup, ENTRY },
-	[VIO_FUSE_FORGET] = { OP(FORGET), IN(forget_in), .ask = ask_forget, .silent = true, .hiprio = true },
+	[VIO_FUSE_FORGET] = { OP(FORGET), IN(forget_in), .ask = vio_fs_dev_forget, .silent = true, .hiprio = true },
 	[VIO_FUSE_GETATTR] = { OP(GETATTR), IN(getattr_in), .ask = ask_getattr, ATTR },
 	[VIO_FUSE_SETATTR] = { OP(SETATTR), IN(setattr_in), .ask = ask_setattr, ATTR },
 	[VIO_FUSE_READLINK] = { OP(READLINK), .ask = ask_readlink, .tell = vio_fs_dev_tell_bytes },
@@ -701,7 +679,7 @@ const struct fs_op vio_fs_dev_ops[VIO_FUSE_OPCODES] = {
 	[VIO_FUSE_IOCTL] = { OP(IOCTL), IN(ioctl_in), .ask = ask_ioctl, OUT(ioctl_out), .tell = vio_fs_dev_tell_ioctl },
 	[VIO_FUSE_POLL] = { NOT_HERE },			/* files are always ready */
 	[VIO_FUSE_NOTIFY_REPLY] = { NOT_HERE },		/* nothing was notified */
-	[VIO_FUSE_BATCH_FORGET] = { OP(FORGET), IN(batch_forget_in), .ask = ask_batch_forget, .silent = true, .hiprio = true },
+	[VIO_FUSE_BATCH_FORGET] = { OP(FORGET), IN(batch_forget_in), .ask = vio_fs_dev_batch_forget, .silent = true, .hiprio = true },
 	[VIO_FUSE_FALLOCATE] = { OP(FALLOCATE), IN(fallocate_in), .ask = ask_fallocate, NOTHING },
 	[VIO_FUSE_READDIRPLUS] = { OP(READDIRPLUS), IN(read_in), .ask = ask_readdir, .tell = vio_fs_dev_tell_dir },
 	[VIO_FUSE_RENAME2] = { OP(RENAME), IN(rename2_in), .ask = ask_rename2, NOTHING },

@@ -79,14 +79,13 @@ static inline struct fs *fs_of(struct vio_dev *d) { return (struct fs *)d; }
 static inline uint64_t fs_session(const struct fs *s) { return __atomic_load_n(&s->session, __ATOMIC_RELAXED); }
 static inline struct vio_tree_chan *fs_chan(const struct fs_req *r) { return ((struct fs_queue *)r->q->priv)->chan; }
 
-/* fs.c */
-void vio_fs_dev_forget_next(struct fs_req *r);	/* BATCH_FORGET: the r->left that are left */
-void vio_fs_dev_forgotten(struct vio_tree_req *t, int error);
+/* fs.c: what is answered with silence. */
+int vio_fs_dev_forget(struct fs *s, struct fs_req *r, const void *args);
+int vio_fs_dev_batch_forget(struct fs *s, struct fs_req *r, const void *args);
 
 /* fs_tell.c: n bytes behind the header, for which there is room; or an error and nothing; or what the tree has answered. */
 void vio_fs_dev_answer(struct fs_req *r, const void *bytes, uint32_t n);
 void vio_fs_dev_error(struct fs_req *r, int error);
-void vio_fs_dev_silent(struct fs_req *r);
 void vio_fs_dev_tell_entry(struct fs *s, struct fs_req *r);
 void vio_fs_dev_tell_attr(struct fs *s, struct fs_req *r);
 void vio_fs_dev_tell_open(struct fs *s, struct fs_req *r);
@@ -100,8 +99,7 @@ void vio_fs_dev_tell_lock(struct fs *s, struct fs_req *r);
 void vio_fs_dev_tell_offset(struct fs *s, struct fs_req *r);
 void vio_fs_dev_tell_statx(struct fs *s, struct fs_req *r);
 void vio_fs_dev_tell_ioctl(struct fs *s, struct fs_req *r);
-bool vio_fs_dev_emit(struct vio_tree_req *t, const char *name, size_t len, uint64_t ino, uint32_t type, uint64_t next,
-    const struct vio_tree_entry *entry);
+void vio_fs_dev_emits(struct fs_req *r);		/* r->t.emit: directory entries become r's answer */
 
 /* fs_session.c */
 int vio_fs_dev_init(struct fs *s, struct fs_req *r, const void *args);

@@ -30,8 +30,6 @@ void vio_fs_dev_error(struct fs_req *r, int error)
 	vio_dev_push(r->q, &r->chain);
 }
 
-void vio_fs_dev_silent(struct fs_req *r) { vio_dev_push(r->q, &r->chain); }
-
 /* ---- The tree's answers, in FUSE's layout ---- */
 
 static void fill_attr(struct vio_fuse_attr *to, const struct vio_tree_attr *a)
@@ -211,7 +209,7 @@ void vio_fs_dev_tell_ioctl(struct fs *s, struct fs_req *r)
 /* ---- Directories ---- */
 
 /* What the driver gets to see of an entry, all of it or nothing; padded with zeroes to 8 bytes. */
-bool vio_fs_dev_emit(struct vio_tree_req *t, const char *name, size_t len, uint64_t ino, uint32_t type, uint64_t next,
+static bool emit(struct vio_tree_req *t, const char *name, size_t len, uint64_t ino, uint32_t type, uint64_t next,
     const struct vio_tree_entry *entry)
 {
 	struct fs_req *r = (struct fs_req *)((char *)t - offsetof(struct fs_req, t));
@@ -232,3 +230,5 @@ bool vio_fs_dev_emit(struct vio_tree_req *t, const char *name, size_t len, uint6
 	vio_cur_zero(&t->bytes, -len & 7);
 	return true;
 }
+
+void vio_fs_dev_emits(struct fs_req *r) { r->t.emit = emit; }
