@@ -71,6 +71,9 @@ struct vio_dev_type {
 	void (*poll)(struct vio_dev *d, struct vio_devq *q);	/* look for completions; may be NULL */
 };
 
+/* A function to be run in a queue's thread; the struct is the caller's, and free again when fn runs. */
+struct vio_dev_call { void (*fn)(void *arg); void *arg; struct vio_dev_call *next; };
+
 /* What a transport does for a device. Called in the queue's thread, config() in the home thread. */
 struct vio_port_ops {
 	void (*used)(void *arg, unsigned queue);	/* used buffer notification */
@@ -85,6 +88,8 @@ struct vio_port_ops {
 	 */
 	uint64_t (*now)(void *arg);
 	void (*alarm)(void *arg, unsigned queue, uint64_t at_ns);
+	/* Run a call in the queue's thread, soon and never from here, whether or not the queue runs.  From any of the device's threads. */
+	void (*post)(void *arg, unsigned queue, struct vio_dev_call *c);
 	void *(*alloc)(void *arg, size_t bytes);	/* zeroed memory, touched only when used; NULL: none */
 	void (*free)(void *arg, void *p, size_t bytes);
 };
@@ -232,6 +237,8 @@ unsigned vio_dev_lane_each(const struct vio_dev *d, unsigned queue);
 /* For types: the time (0 where none passes), and a turn for this queue at that time, if not before. */
 static inline uint64_t vio_dev_now(const struct vio_dev *d) { return d->port->now ? d->port->now(d->port_arg) : 0; }
 void vio_dev_alarm(struct vio_devq *q, uint64_t at_ns);
+/* For types: a message to another queue's thread; queue 0's is the home thread. */
+static inline void vio_dev_post(struct vio_dev *d, unsigned queue, struct vio_dev_call *c) { d->port->post(d->port_arg, queue, c); }
 /* For types: the request is malformed but its chain is sound: counted, and answered by the type. */
 static inline void vio_dev_refused(struct vio_devq *q) { q->stats.refused++; }
 

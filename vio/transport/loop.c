@@ -41,9 +41,20 @@ static void on_free(void *arg, void *p, size_t bytes)
 static uint64_t on_now(void *arg) { return SELF(arg)->clock; }
 static void on_alarm(void *arg, unsigned queue, uint64_t at_ns) { SELF(arg)->alarm[queue] = at_ns == UINT64_MAX ? 0 : at_ns; }
 
+/* All threads are one here. */
+static void on_post(void *arg, unsigned queue, struct vio_dev_call *c)
+{
+	struct vio_loop_wire *l = arg;
+
+	(void)queue;
+	c->next = NULL;
+	*(l->calls ? l->calls_end : &l->calls) = c;
+	l->calls_end = &c->next;
+}
+
 const struct vio_port_ops vio_loop_port = {
 	.used = on_used, .config = on_config, .wake = on_wake, .broken = on_broken, .miss = on_miss,
-	.now = on_now, .alarm = on_alarm, .alloc = on_alloc, .free = on_free,
+	.now = on_now, .alarm = on_alarm, .post = on_post, .alloc = on_alloc, .free = on_free,
 };
 
 struct vio_features vio_loop_features(void)
@@ -81,9 +92,17 @@ void vio_loop_pump(struct vio_loop_wire *l, unsigned turns)
 {
 	unsigned queue;
 
-	while (turns-- && next_due(l, &queue))
-		if (vio_dev_queue_turn(l->dev, queue))
+	while (turns--) {
+		struct vio_dev_call *c = l->calls;
+		if (c) {
+			l->calls = c->next;
+			c->fn(c->arg);
+		} else if (!next_due(l, &queue)) {
+			return;
+		} else if (vio_dev_queue_turn(l->dev, queue)) {
 			on_wake(l, queue);
+		}
+	}
 }
 
 /* ---- The driver's side ---- */

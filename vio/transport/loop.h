@@ -20,6 +20,7 @@ struct vio_loop_wire {
 	void (*free)(void *p, size_t bytes);
 	bool lazy;
 	uint64_t due[VIO_DEV_QUEUES / 64];	/* queues that asked for a turn */
+	struct vio_dev_call *calls, **calls_end;	/* posted */
 	uint64_t clock;			/* what the device takes for the time, in ns: whoever moves it calls vio_loop_tick() */
 	uint64_t alarm[VIO_DEV_QUEUES];	/* 0: none */
 	uint64_t kicks, used, configs;
@@ -34,7 +35,7 @@ extern const struct vio_port_ops vio_loop_port;
 void vio_loop_connect(struct vio_loop_wire *l, struct vio_dev *dev, struct vio_platform platform);
 /* Time has passed: queues whose alarm is due are due a turn. */
 void vio_loop_tick(struct vio_loop_wire *l, uint64_t ns);
-/* Give every queue that asked for it a turn, until none asks or n turns are used up. */
+/* Run what was posted, give every queue that asked for it a turn, until there is none or n turns are used up. */
 void vio_loop_pump(struct vio_loop_wire *l, unsigned turns);
 VIO_END_DECLS
 #endif

@@ -344,6 +344,18 @@ static void port_wake(void *arg, unsigned queue)
 	vio_loop_task(r->loop, &r->turn);
 }
 
+VIO_STATIC_ASSERT(sizeof(struct vio_dev_call) == sizeof(struct vio_call) &&
+    offsetof(struct vio_dev_call, fn) == offsetof(struct vio_call, fn) &&
+    offsetof(struct vio_dev_call, arg) == offsetof(struct vio_call, arg), "a device's call is a loop's");
+
+static void port_post(void *arg, unsigned queue, struct vio_dev_call *c)
+{
+	if (arg)
+		vio_loop_call(ring_of(arg, queue)->loop, (struct vio_call *)(void *)c);
+	else
+		c->fn(c->arg);		/* nobody is connected, and so no queue runs anywhere */
+}
+
 static void port_broken(void *arg, unsigned queue, const char *why)
 {
 	struct vio_vhost_ring *r = ring_of(arg, queue);
@@ -396,7 +408,7 @@ static void port_free(void *arg, void *p, size_t bytes)
 }
 
 const struct vio_port_ops vio_vhost_port = {
-	.used = port_used, .config = port_config, .wake = port_wake, .broken = port_broken, .miss = port_miss,
+	.used = port_used, .config = port_config, .wake = port_wake, .post = port_post, .broken = port_broken, .miss = port_miss,
 	.unpinned = port_unpinned, .now = port_now, .alarm = port_alarm, .alloc = port_alloc, .free = port_free,
 };
 
