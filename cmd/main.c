@@ -16,6 +16,7 @@ static const struct command {
 } commands[] = {
 	{ "blk", &vio_service_blk, NULL, "serve disks" },
 	{ "rng", &vio_service_rng, NULL, "serve entropy sources" },
+	{ "vsock", &vio_service_vsock, NULL, "serve sockets between guests and the host" },
 	{ "bench", NULL, vio_cmd_bench, "load any vhost-user block back end and measure it" },
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
