@@ -103,7 +103,8 @@ static inline void vio_fifo_drop(struct vio_fifo *f, uint32_t n)
 	for (uint32_t i = 0; f->ends && i < n;) {	/* a word at a time, where that goes */
 		uint32_t at = (f->head + i) & (f->size - 1), span = 64 - at % 64 < n - i ? 64 - at % 64 : n - i;
 		uint64_t mask = (span == 64 ? UINT64_MAX : (UINT64_C(1) << span) - 1) << at % 64;
-		f->messages -= (uint32_t)__builtin_popcountll(f->ends[at / 64] & mask);
+		for (uint64_t ends = f->ends[at / 64] & mask; ends; ends &= ends - 1)
+			f->messages--;
 		f->ends[at / 64] &= ~mask;
 		f->records[at / 64] &= ~mask;
 		i += span;
