@@ -1,11 +1,12 @@
 /* vio blk: disks over vhost-user. */
-#include "daemon.h"
+#include "control.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <vio/device/blk.h>
 #include <vio/host/disk.h>
+#include <vio/host/why.h>
 
 enum {
 	FILE_ = VIO_OPT_COMMON, READ_ONLY, NUM_QUEUES, QUEUE_SIZE, SERIAL, LOGICAL_BLOCK_SIZE, CACHE, AIO, POLL_US, THREADS, END
@@ -115,10 +116,49 @@ static bool open_blk(struct vio_unit *u, struct vio_loop *const *loops, unsigned
 	return true;
 }
 
+/* ---- The control socket ---- */
+
+static void tell_size(struct vio_unit *u, uint64_t before)
+{
+	const struct vio_disk *disk = u->backend;
+	if (disk->size != before)
+		vio_control_event(u, "resized", json_pack("{s:I}", "bytes", (json_int_t)disk->size));
+}
+
 static void refresh(struct vio_unit *u)
 {
-	if (u->watched)
-		vio_disk_file_refresh(u->backend);
+	struct vio_disk *disk = u->backend;
+	uint64_t before = disk->size;
+	if (!u->watched)
+		return;
+	vio_disk_file_refresh(disk);
+	tell_size(u, before);
+}
+
+static bool resize(struct vio_command *c, char *why)
+{
+	struct vio_disk *disk = c->unit->backend;
+	uint64_t before = disk->size;
+	if (!c->unit->watched)
+		return vio_refuse(why, "only an image that is a file or block device can be resized");
+	if (!vio_command_has(c, "bytes"))
+		vio_disk_file_refresh(disk);
+	else if (!vio_disk_file_grow(disk, vio_command_number(c, "bytes", 0), why))
+		return false;
+	json_object_set_new(c->answer, "bytes", json_integer((json_int_t)disk->size));
+	tell_size(c->unit, before);
+	return true;
+}
+
+static const struct vio_verb verbs[] = {
+	{ "resize", "[bytes:size]", "Looks how large the image is now, or makes it larger; the guest is told.", false, resize },
+	{ NULL, NULL, NULL, false, NULL },
+};
+
+static void stats(struct vio_unit *u, json_t *into)
+{
+	struct vio_disk *disk = u->backend;
+	json_object_set_new(into, "disk", json_pack("{s:I, s:b}", "bytes", (json_int_t)disk->size, "read_only", disk->read_only));
 }
 
 /* ---- The last flush: what was written is on stable storage when the daemon has ended ---- */
@@ -178,5 +218,6 @@ const struct vio_service vio_service_blk = {
 		.own = options, .own_count = END - VIO_OPT_COMMON,
 	},
 	.threads_option = THREADS, .poll_option = POLL_US,
+	.verbs = verbs, .stats = stats,
 	.check = check, .open = open_blk, .refresh = refresh, .flush = flush, .close = close_blk,
 };

@@ -1,4 +1,4 @@
-#include "daemon.h"
+#include "control.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -15,6 +15,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <vio/host/log.h>
 #include <vio/host/sandbox.h>
 #include <vio/host/sigbus.h>
 
@@ -38,6 +39,8 @@ const struct vio_opt vio_daemon_options[VIO_OPT_COMMON] = {
 		.help = "Offer ACCESS_PLATFORM: the front end translates addresses by its IOMMU (QEMU: iommu_platform=on)." },
 	[VIO_OPT_ONCE] = { "once", NULL, VIO_OPT_FLAG, VIO_OPT_PROCESS,
 		.help = "End when the first front end (of each device) has gone." },
+	[VIO_OPT_CONTROL] = { "control", "PATH", VIO_OPT_TEXT, VIO_OPT_PROCESS, 1, 4095,
+		.help = "Listen on a Unix socket at PATH for orders and questions while it runs: vio ctl, vio top (docs/control.md)." },
 	[VIO_OPT_SANDBOX] = { "sandbox", "on|none", VIO_OPT_CHOICE, VIO_OPT_PROCESS,
 		.help = "Give up all privileges, files and unneeded system calls before serving (on, the default), or do not (none)." },
 	[VIO_OPT_STOP_DEADLINE] = { "stop-deadline", "SECONDS", VIO_OPT_NUMBER, VIO_OPT_PROCESS, 1, 86400, 30,
@@ -61,8 +64,16 @@ struct vio_daemon {
 	struct vio_thread *threads[LOOPS];	/* [0] is NULL: the home loop is the main thread's */
 	unsigned loop_count;
 	struct vio_watch signals, changes;	/* signalfd, inotify; fd -1: none */
+	struct vio_control *control;		/* NULL: none */
+	struct vio_socket_file control_file;
+	char *control_path;
 	int status;
 };
+
+const struct vio_service *vio_daemon_service(const struct vio_daemon *d) { return d->service; }
+struct vio_unit *vio_daemon_unit(struct vio_daemon *d, unsigned i) { return i < d->count ? &d->units[i] : NULL; }
+struct vio_control *vio_daemon_control(const struct vio_daemon *d) { return d->control; }
+
 
 void vio_say(const char *program, const char *format, ...)
 {
@@ -165,6 +176,8 @@ static void stop_unit(void *arg)
 	if (u->state != VIO_UNIT_SERVING)
 		return;
 	u->state = VIO_UNIT_STOPPING;
+	control_undrain(u);
+	vio_dev_hold(u->dev, false);	/* what is in flight ends all the same */
 	vio_vhost_stop(u->vhost, vhost_stopped, u);
 }
 
@@ -173,6 +186,24 @@ static void front_end_gone(void *arg)
 {
 	struct vio_unit *u = arg;
 	vio_loop_task(u->loop, &u->stop);
+}
+
+void vio_daemon_quit(struct vio_daemon *d)
+{
+	for (unsigned i = 0; i < d->count; i++)
+		vio_loop_task(d->units[i].loop, &d->units[i].stop);
+}
+
+/* What became of a front end: for the log, and for whoever listens at the control socket. */
+static void on_news(void *arg, enum vio_vhost_news news)
+{
+	static const char *const event[] = { "connected", "features", "broken", "disconnected" };
+	static const char *const words[] = { "a front end has connected", "the driver has chosen its features", NULL,
+		"the front end has gone" };
+	struct vio_unit *u = arg;
+	if (words[news] && vio_log_level() == VIO_LOG_VERBOSE)
+		vio_say(u->name, "%s", words[news]);
+	vio_control_event(u, event[news], NULL);
 }
 
 static void on_signal(struct vio_watch *w, uint32_t events)
@@ -239,6 +270,7 @@ static bool set_up_process(struct vio_daemon *d, char *why)
 	struct rlimit files;
 	sigset_t set;
 
+	json_object_seed(0);		/* reads /dev/urandom, which confinement would forbid at the first object */
 	mallopt(M_ARENA_MAX, 1);	/* threads allocate hardly anything: one heap is smaller */
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);	/* a write beyond RLIMIT_FSIZE fails with EFBIG, which the guest is told */
@@ -349,7 +381,7 @@ static bool serve_unit(struct vio_daemon *d, struct vio_unit *u, char *why)
 		.dev = u->dev, .listen_fd = -1, .connected_fd = -1, .once = d->args.common[VIO_OPT_ONCE].given,
 		.loops = d->loops, .loop_count = d->loop_count,
 		.stop_deadline_ns = d->args.common[VIO_OPT_STOP_DEADLINE].number * 1000000000,
-		.ended = front_end_gone, .arg = u, .name = u->name
+		.ended = front_end_gone, .news = on_news, .arg = u, .name = u->name
 	};
 	if (a[VIO_OPT_FD].given) {
 		int fd = (int)a[VIO_OPT_FD].number;
@@ -358,7 +390,8 @@ static bool serve_unit(struct vio_daemon *d, struct vio_unit *u, char *why)
 			return false;
 		*(connected ? &o.connected_fd : &o.listen_fd) = fd;
 	} else if (a[VIO_OPT_CONNECT].given) {
-		o.connected_fd = vio_socket_connect(a[VIO_OPT_SOCKET_PATH].text, why);
+		o.connected_fd = vio_socket_connect(a[VIO_OPT_SOCKET_PATH].text,
+		    "start the front end first, or leave out --connect", why);
 	} else {
 		o.listen_fd = listen_at(d, u, why);
 	}
@@ -425,8 +458,21 @@ static void close_unit(struct vio_unit *u)
 	free(u->name);
 }
 
+static void close_control(struct vio_daemon *d)
+{
+	if (!d->control)
+		return;
+	vio_control_close(d->control);
+	d->control = NULL;
+	int error = vio_socket_remove(&d->control_file);
+	if (error)
+		vio_say(d->service->program, "cannot remove the socket %s: %s; remove it yourself", d->control_path, strerror(error));
+}
+
 static void tear_down(struct vio_daemon *d)
 {
+	close_control(d);
+	free(d->control_path);
 	for (unsigned i = 0; i < d->count; i++)
 		close_unit(&d->units[i]);
 	free(d->units);
@@ -443,7 +489,7 @@ static bool confine(struct vio_daemon *d, char *why)
 {
 	const char *lacks = NULL;
 	enum { GRANTED = 8 };		/* folders a unit may need beside its socket's */
-	struct vio_sandbox_options o = { .room = d->count * (1 + GRANTED) };
+	struct vio_sandbox_options o = { .room = d->count * (1 + GRANTED) + 1 };
 	o.folder = calloc(o.room, sizeof *o.folder);
 	if (!o.folder)
 		return refuse(why, "there is no memory for so many devices: serve fewer from one process");
@@ -453,6 +499,8 @@ static bool confine(struct vio_daemon *d, char *why)
 		if (d->service->grant)
 			d->service->grant(&d->units[i], &o);
 	}
+	if (d->control)
+		vio_sandbox_folder(&o, d->control_file.dir, VIO_FOLDER_REMOVE);
 	if (d->service->calls)
 		vio_sandbox_calls(&o, d->service->calls);
 	bool ok = vio_sandbox_enter(&o, &lacks, why);
@@ -479,10 +527,24 @@ static void abandon(struct vio_daemon *d)
 		vio_loop_run(d->loops[0]);
 }
 
+static bool open_control(struct vio_daemon *d, char *why)
+{
+	const struct vio_arg *a = &d->args.common[VIO_OPT_CONTROL];
+	if (!a->given)
+		return true;
+	d->control_path = strdup(a->text);
+	if (!d->control_path)
+		return refuse(why, "there is no memory for a control socket");
+	d->control = vio_control_open(d, d->control_path, &d->control_file, why);
+	return d->control != NULL;
+}
+
 static bool begin(struct vio_daemon *d, char *why)
 {
 	bool verbose = d->args.common[VIO_OPT_VERBOSE].given;
-	if (!set_up_process(d, why) || !open_units(d, why))
+	if (verbose)
+		vio_log_set(VIO_LOG_VERBOSE);
+	if (!set_up_process(d, why) || !open_units(d, why) || !open_control(d, why) || !vio_notify_open(why))
 		return false;
 	watch_files(d, verbose);
 	if (d->args.common[VIO_OPT_SANDBOX].number)
@@ -494,6 +556,7 @@ static bool begin(struct vio_daemon *d, char *why)
 	for (unsigned i = 0; i < d->count; i++)
 		d->units[i].args = NULL;
 	vio_opt_free(&d->args);
+	vio_notify_ready();
 	return true;
 }
 

@@ -18,7 +18,7 @@
 
 enum {	/* the common options, in the order of their table */
 	VIO_OPT_SOCKET_PATH, VIO_OPT_FD, VIO_OPT_CONNECT, VIO_OPT_SOCKET_GROUP, VIO_OPT_SOCKET_MODE, VIO_OPT_IOMMU,
-	VIO_OPT_ONCE, VIO_OPT_SANDBOX, VIO_OPT_STOP_DEADLINE, VIO_OPT_VERBOSE, VIO_OPT_PRINT_CAPABILITIES, VIO_OPT_HELP, VIO_OPT_VERSION,
+	VIO_OPT_ONCE, VIO_OPT_CONTROL, VIO_OPT_SANDBOX, VIO_OPT_STOP_DEADLINE, VIO_OPT_VERBOSE, VIO_OPT_PRINT_CAPABILITIES, VIO_OPT_HELP, VIO_OPT_VERSION,
 	VIO_OPT_COMMON
 };
 extern const struct vio_opt vio_daemon_options[VIO_OPT_COMMON];
@@ -38,7 +38,11 @@ struct vio_unit {
 	struct vio_loop *loop;		/* the home loop */
 	enum { VIO_UNIT_IDLE, VIO_UNIT_SERVING, VIO_UNIT_STOPPING, VIO_UNIT_STOPPED } state;
 	struct vio_task stop;
+	void *drain;			/* control_verbs.c's: who waits until it is drained */
 };
+
+struct vio_verb;
+struct json_t;
 
 struct vio_service {
 	const struct vio_dev_type *type;
@@ -57,15 +61,23 @@ struct vio_service {
 	void (*flush)(struct vio_unit *u, void (*done)(struct vio_unit *u, int error));
 	void (*close)(struct vio_unit *u);	/* the device is closed */
 
+	/* What the control socket offers beside what it always does (control.h): verbs, ended by { NULL }, and figures. */
+	const struct vio_verb *verbs;
+	void (*stats)(struct vio_unit *u, struct json_t *into);	/* an object, to add members to; may be NULL */
+
 	/* What this service needs in confinement beside what all do: calls, and what grant adds for a unit (8 folders). */
 	const struct vio_sandbox_call *calls;	/* ended by { -1 }, or NULL */
 	void (*grant)(struct vio_unit *u, struct vio_sandbox_options *o);
 };
 
-extern const struct vio_service vio_service_blk, vio_service_rng, vio_service_vsock;
+extern const struct vio_service vio_service_blk, vio_service_rng;
 
 /* The device-independent features that a device opened with these options is offered with. */
 struct vio_features vio_daemon_wire(const struct vio_arg *args);
+
+/* Tell the service manager that we serve (sd_notify(3)), at the socket that NOTIFY_SOCKET names; nothing without one. */
+bool vio_notify_open(char *why);
+void vio_notify_ready(void);
 
 int vio_daemon(const struct vio_service *s, int argc, char **argv);
 /* "program: sentence" in one line on standard error. */

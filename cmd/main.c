@@ -7,6 +7,8 @@
 #include <string.h>
 
 int vio_cmd_bench(int argc, char **argv);
+int vio_cmd_ctl(int argc, char **argv);
+int vio_cmd_top(int argc, char **argv);
 
 static const struct command {
 	const char *name;
@@ -16,7 +18,8 @@ static const struct command {
 } commands[] = {
 	{ "blk", &vio_service_blk, NULL, "serve disks" },
 	{ "rng", &vio_service_rng, NULL, "serve entropy sources" },
-	{ "vsock", &vio_service_vsock, NULL, "serve sockets between guests and the host" },
+	{ "ctl", NULL, vio_cmd_ctl, "tell a running daemon what to do, over its control socket" },
+	{ "top", NULL, vio_cmd_top, "watch the queues of running daemons" },
 	{ "bench", NULL, vio_cmd_bench, "load any vhost-user block back end and measure it" },
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };

@@ -5,38 +5,22 @@
  */
 #include <vio/device/blk.h>
 #include <vio/device/rng.h>
-#include <vio/device/vsock.h>
-#include <vio/host/dial.h>
 #include <vio/host/disk.h>
 #include <vio/host/source.h>
 #include <vio/spec/blk.h>
-#include <vio/spec/vsock.h>
 #include <vio/transport/loop.h>
 #include "feed.h"
 
 enum { STEPS = 200, SIZE = 8, DISK = 4096, GUARD = 512, RING_BYTES = VIO_DRVQ_RING_BYTES(SIZE), QUEUES = 2 };
 #define RING_1 (FUZZ_RINGS + 0x800)	/* queue 1's, in a block of its own */
 
-struct subject;
-
-/* What a type needs of its own. */
-struct kind {
-	const char *name;
-	const char *(*open)(struct subject *s, struct feed *f, const struct vio_dev_type *t);
-	void (*request)(struct subject *s, struct feed *f, unsigned queue);	/* add one, perhaps malformed */
-	void (*late)(struct subject *s, struct feed *f);	/* what the back end held back happens */
-	void (*good)(struct subject *s);			/* a request that must be served right */
-};
-
 struct subject {
-	const struct kind *kind;
 	struct vio_dev *d;
 	struct vio_loop_wire wire;
 	struct guest *g;
 	struct vio_region region[FUZZ_REGIONS + 1];	/* g's, and queue 1's ring */
 	struct vio_disk *disk;
 	struct vio_source *source;
-	struct vio_dial *dial;
 	unsigned char *bytes;		/* guard, disk, guard */
 	struct vio_drvq q[QUEUES];	/* where the driver's next chain goes */
 	struct vio_drvq_slot slots[QUEUES][SIZE];
@@ -68,146 +52,11 @@ static const char *open_rng(struct subject *s, struct feed *f, const struct vio_
 	    vio_loop_features());
 }
 
-static const char *open_vsock(struct subject *s, struct feed *f, const struct vio_dev_type *t)
-{
-	struct vio_dial_faults faults = { .refuse_nth = take(f, 1) % 8, .reset_nth = 11, .short_nth = 3 };
-
-	s->dial = vio_dial_faulty_open(vio_dial_memory_open(64), &faults);
-	return vio_dev_open(s->d, t, &(struct vio_vsock_options){ .dial = s->dial, .guest_cid = 3, .connections = 4, .buffer = 4096 },
-	    &vio_loop_port, &s->wire, vio_loop_features());
-}
-
-/* ---- A request's buffers: a header in A, data where the input says ---- */
-
-static void add(struct subject *s, unsigned queue, const struct vio_buf *b, unsigned r, unsigned w)
-{
-	vio_drvq_add(&s->q[queue], b, r, w, s);
-}
-
-static void blk_request(struct subject *s, struct feed *f, unsigned queue)
-{
-	uint8_t how = (uint8_t)take(f, 1);
-	unsigned char *header = s->region[2].host;
-	struct vio_buf b[4] = { { FUZZ_A, 16 }, { guest_address(f), guest_length(f) }, { guest_address(f), guest_length(f) },
-		{ FUZZ_A + FUZZ_AB, 1 } };
-	bool in = how & 1, two = how & 2;
-
-	memset(header, 0, 16);
-	header[0] = how >> 4;
-	header[8] = (unsigned char)take(f, 1);
-	if (!two)
-		b[2] = b[3];
-	add(s, queue, b, in ? 1 : 2 + two, in ? 2 + two : 1);
-}
-
-static void rng_request(struct subject *s, struct feed *f, unsigned queue)
-{
-	bool two = take(f, 1) & 1;
-	const struct vio_buf b[2] = { { guest_address(f), guest_length(f) }, { guest_address(f), guest_length(f) } };
-
-	add(s, queue, b, 0, 1 + two);
-}
-
-static struct vio_vsock_hdr vsock_header(uint16_t type, uint16_t op, uint32_t port, uint32_t len, uint32_t buf_alloc)
-{
-	return (struct vio_vsock_hdr){ .src_cid = vio_le64_of(3), .dst_cid = vio_le64_of(2), .src_port = vio_le32_of(port),
-		.dst_port = vio_le32_of(1), .len = vio_le32_of(len), .type = vio_le16_of(type), .op = vio_le16_of(op),
-		.buf_alloc = vio_le32_of(buf_alloc) };
-}
-
-static void vsock_request(struct subject *s, struct feed *f, unsigned queue)
-{
-	uint8_t how = (uint8_t)take(f, 1), more = (uint8_t)take(f, 1);
-	struct vio_buf b[2] = { { FUZZ_A, sizeof(struct vio_vsock_hdr) }, { guest_address(f), guest_length(f) } };
-	struct vio_vsock_hdr h = vsock_header(1 + (how >> 3 & 1), how & 7, how >> 4 & 3, more & 1 ? b[1].len : more, 1 << (more & 15));
-
-	if (queue == VIO_VSOCK_RX) {
-		add(s, queue, b + 1, 0, 1);
-		return;
-	}
-	h.flags = vio_le32_of(more >> 4 & 3);
-	memcpy(s->region[2].host, &h, sizeof h);
-	add(s, queue, b, 1 + (more & 1), 0);
-}
-
-/* ---- The back end ---- */
-
-static void blk_late(struct subject *s, struct feed *f)
-{
-	(void)f;
-	vio_disk_faulty_release(s->disk);
-}
-
-static void rng_late(struct subject *s, struct feed *f) { vio_source_feed(s->source, take(f, 1)); }
-
-static void vsock_late(struct subject *s, struct feed *f)
-{
-	(void)f;
-	s->wire.clock += UINT64_C(1000000000);
-	vio_loop_tick(&s->wire, 0);
-}
-
-/* ---- A good request, after whatever was before ---- */
-
-static void served(struct subject *s, unsigned queue, uint32_t length)
-{
-	uint32_t len;
-
-	vio_dev_notified(s->d, queue);
-	vio_loop_pump(&s->wire, 16);
-	if (vio_drvq_get(&s->q[queue], &len) != s || len != length)
-		abort();
-}
-
-static void blk_good(struct subject *s)
-{
-	const struct vio_buf id[] = { { FUZZ_A, 16 }, { FUZZ_A + 64, VIO_BLK_ID_BYTES }, { FUZZ_A + 128, 1 } };
-	unsigned char *a = s->region[2].host;
-
-	memset(a, 0xff, 256);
-	memset(a, 0, 16);
-	a[0] = VIO_BLK_T_GET_ID;
-	add(s, 0, id, 1, 2);
-	vio_drvq_kick_due(&s->q[0]);
-	served(s, 0, VIO_BLK_ID_BYTES + 1);
-	if (a[128] != VIO_BLK_S_OK || memcmp(a + 64, "12345678901234567890", VIO_BLK_ID_BYTES))
-		abort();
-}
-
-static void rng_good(struct subject *s)
-{
-	const struct vio_buf b = { FUZZ_A + 64, 20 };
-
-	add(s, 0, &b, 0, 1);
-	vio_drvq_kick_due(&s->q[0]);
-	vio_source_feed(s->source, 100);
-	served(s, 0, 20);
-}
-
-/* Bytes for a connection there is not: a RST comes back. */
-static void vsock_good(struct subject *s)
-{
-	const struct vio_buf tx = { FUZZ_A, sizeof(struct vio_vsock_hdr) }, rx = { FUZZ_A + 64, 64 };
-	struct vio_vsock_hdr h = vsock_header(VIO_VSOCK_TYPE_STREAM, VIO_VSOCK_OP_RW, 99, 0, 0);
-
-	memcpy(s->region[2].host, &h, sizeof h);
-	add(s, VIO_VSOCK_TX, &tx, 1, 0);
-	add(s, VIO_VSOCK_RX, &rx, 0, 1);
-	vio_drvq_kick_due(&s->q[VIO_VSOCK_TX]);
-	vio_drvq_kick_due(&s->q[VIO_VSOCK_RX]);
-	served(s, VIO_VSOCK_TX, 0);
-	served(s, VIO_VSOCK_RX, sizeof h);
-	memcpy(&h, s->region[2].host + 64, sizeof h);
-	if (vio_le16_get(h.op) != VIO_VSOCK_OP_RST || vio_le32_get(h.dst_port) != 99)
-		abort();
-}
-
 /* A type that is not here has no fuzz target: give it a row. */
-static const struct kind kinds[] = {
-	{ "blk", open_blk, blk_request, blk_late, blk_good },
-	{ "rng", open_rng, rng_request, rng_late, rng_good },
-	{ "vsock", open_vsock, vsock_request, vsock_late, vsock_good },
-};
+static const struct {
+	const char *name;
+	const char *(*open)(struct subject *s, struct feed *f, const struct vio_dev_type *t);
+} kinds[] = { { "blk", open_blk }, { "rng", open_rng } };
 
 static void open_type(struct subject *s, struct feed *f)
 {
@@ -219,7 +68,6 @@ static void open_type(struct subject *s, struct feed *f)
 	for (i = 0; i < sizeof kinds / sizeof *kinds && strcmp(kinds[i].name, t->name); i++)
 		;
 	s->d = calloc(1, t->instance);
-	s->kind = &kinds[i];
 	if (i == sizeof kinds / sizeof *kinds || kinds[i].open(s, f, t))
 		abort();
 	s->wire.dev = s->d;
@@ -254,14 +102,27 @@ static void bring_up(struct subject *s, uint8_t bits, uint16_t type_bits)
 	vio_dev_set_status(d, VIO_S_ACKNOWLEDGE | VIO_S_DRIVER | VIO_S_FEATURES_OK | VIO_S_DRIVER_OK);
 }
 
+/* One request's buffers: a header in A, data where the input says, status. */
 static void request(struct subject *s, struct feed *f)
 {
+	unsigned i = (unsigned)take(f, 1) % QUEUES;
 	uint8_t how = (uint8_t)take(f, 1);
-	unsigned i = how & 1;
+	unsigned char *header = s->region[2].host;
+	struct vio_buf b[4] = { { FUZZ_A, 16 }, { guest_address(f), guest_length(f) }, { guest_address(f), guest_length(f) },
+		{ FUZZ_A + FUZZ_AB, 1 } };
+	bool in = how & 1, two = how & 2;
 
-	s->kind->request(s, f, i);
+	memset(header, 0, 16);
+	header[0] = how >> 4;
+	header[8] = (unsigned char)take(f, 1);
+	if (!two)
+		b[2] = b[3];
+	if (s->d->type->id == VIO_ID_RNG)
+		vio_drvq_add(&s->q[i], b + 1, 0, 1 + two, s);
+	else
+		vio_drvq_add(&s->q[i], b, in ? 1 : 2 + two, in ? 2 + two : 1, s);
 	vio_drvq_kick_due(&s->q[i]);
-	if (!(how & 2))
+	if (!(how & 8))
 		vio_dev_notified(s->d, i);
 }
 
@@ -283,6 +144,14 @@ static void resize(struct subject *s, struct feed *f)
 	s->disk->size = take(f, 1) % (DISK / 512 + 1) * 512;
 	if (s->disk->resized)
 		s->disk->resized(s->disk->resized_arg);
+}
+
+static void late_ones(struct subject *s, struct feed *f)
+{
+	if (s->disk)
+		vio_disk_faulty_release(s->disk);
+	else
+		vio_source_feed(s->source, take(f, 1));
 }
 
 static void step(struct subject *s, struct feed *f)
@@ -313,7 +182,7 @@ static void step(struct subject *s, struct feed *f)
 		vio_loop_pump(&s->wire, 4);
 		break;
 	case 10: case 11:
-		s->kind->late(s, f);
+		late_ones(s, f);
 		break;
 	case 12:
 		resize(s, f);
@@ -329,6 +198,29 @@ static void step(struct subject *s, struct feed *f)
 
 /* ---- Afterwards ---- */
 
+static void good_request(struct subject *s)
+{
+	const struct vio_buf id[] = { { FUZZ_A, 16 }, { FUZZ_A + 64, VIO_BLK_ID_BYTES }, { FUZZ_A + 128, 1 } };
+	bool rng = s->d->type->id == VIO_ID_RNG;
+	unsigned char *a = s->region[2].host;
+	uint32_t len;
+
+	memset(a, 0xff, 256);
+	memset(a, 0, 16);
+	a[0] = VIO_BLK_T_GET_ID;
+	if (!vio_drvq_add(&s->q[0], rng ? id + 1 : id, rng ? 0 : 1, rng ? 1 : 2, s))
+		abort();
+	vio_drvq_kick_due(&s->q[0]);
+	if (rng)
+		vio_source_feed(s->source, 100);
+	vio_dev_notified(s->d, 0);
+	vio_loop_pump(&s->wire, 16);
+	if (vio_drvq_get(&s->q[0], &len) != s || len != (rng ? VIO_BLK_ID_BYTES : VIO_BLK_ID_BYTES + 1))
+		abort();
+	if (!rng && (a[128] != VIO_BLK_S_OK || memcmp(a + 64, "12345678901234567890", VIO_BLK_ID_BYTES)))
+		abort();
+}
+
 static void heal(struct subject *s, uint8_t bits)
 {
 	vio_dev_set_status(s->d, 0);
@@ -340,7 +232,7 @@ static void heal(struct subject *s, uint8_t bits)
 	bring_up(s, bits, 0);
 	if (!(vio_dev_status(s->d) & VIO_S_DRIVER_OK) || vio_dev_status(s->d) & VIO_S_NEEDS_RESET)
 		abort();
-	s->kind->good(s);
+	good_request(s);
 	vio_dev_set_status(s->d, 0);
 	if (vio_dev_status(s->d))
 		abort();
@@ -382,7 +274,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	vio_dev_close(s->d);
 	vio_disk_close(s->disk);
 	vio_source_close(s->source);
-	vio_dial_close(s->dial);
 	free(s->region[1].host);
 	s->g->mem.count = FUZZ_REGIONS;
 	guest_free(s->g);

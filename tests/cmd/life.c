@@ -130,7 +130,8 @@ static void ends_on(int signal)
 	assert_int_equal(guest_do(&g, VIO_BLK_T_IN, 0, 512), VIO_BLK_S_OK);
 	program_stop(&p, signal);
 	assert_int_equal(p.status, 0);
-	assert_string_equal(p.said, "vio-blk: serving\n");
+	assert_string_equal(p.said, "vio-blk: serving\nvio-blk: a front end has connected\n"
+	    "vio-blk: the driver has chosen its features\nvio-blk: the front end has gone\n");
 	assert_false(exists(socket_path));
 	guest_end(&g);
 }

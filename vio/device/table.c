@@ -3,8 +3,7 @@
 
 #define TYPES(X) \
 	X(blk) \
-	X(rng) \
-	X(vsock)
+	X(rng)
 
 #define DECLARE(name) extern const struct vio_dev_type vio_dev_##name;
 #define ENTRY(name) &vio_dev_##name,

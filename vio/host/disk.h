@@ -29,6 +29,8 @@ struct vio_disk_file_options {
 struct vio_disk *vio_disk_file_open(const struct vio_disk_file_options *o, char *why);
 /* Look again how large the image is; calls resized() if that changed.  Home thread. */
 void vio_disk_file_refresh(struct vio_disk *d);
+/* Make the image, a regular file, this many bytes large; never smaller than it is.  False: why has a sentence. */
+bool vio_disk_file_grow(struct vio_disk *d, uint64_t bytes, char *why);
 /* What VIO_AIO_AUTO has become: io_uring where the kernel lets us, else threads. */
 enum vio_aio vio_disk_file_aio(const struct vio_disk *d);
 

@@ -223,6 +223,26 @@ void vio_disk_file_refresh(struct vio_disk *d)
 		d->resized(d->resized_arg);
 }
 
+bool vio_disk_file_grow(struct vio_disk *d, uint64_t bytes, char *why)
+{
+	struct vio_file *f = file_of(d);
+
+	vio_disk_file_refresh(d);
+	if (f->block_device)
+		return vio_refuse(why, "a block device has the size it has: make it larger on the host, then resize without bytes");
+	if (d->read_only)
+		return vio_refuse(why, "the image is served read-only: make it larger on the host, then resize without bytes");
+	if (bytes < d->size)
+		return vio_refuse(why, "the image is larger, and what is stored behind its new end would be lost: give at least %llu bytes",
+		    (unsigned long long)d->size);
+	if (bytes % d->logical_block || bytes > INT64_MAX)
+		return vio_refuse(why, "a disk has whole blocks: give a multiple of %u bytes", d->logical_block);
+	if (ftruncate(f->fd, (off_t)bytes))
+		return vio_refuse(why, "cannot make the image larger: %s", strerror(errno));
+	vio_disk_file_refresh(d);
+	return true;
+}
+
 enum vio_aio vio_disk_file_aio(const struct vio_disk *d)
 {
 	const struct vio_file *f = (const struct vio_file *)d;

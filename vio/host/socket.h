@@ -10,7 +10,6 @@ struct vio_socket_options {
 	mode_t mode;			/* of the socket file: who may connect needs write permission */
 	bool has_group;
 	gid_t group;
-	bool messages;			/* SOCK_SEQPACKET instead of SOCK_STREAM */
 };
 
 /*
@@ -18,8 +17,8 @@ struct vio_socket_options {
  * listens on is replaced, one that somebody listens on is refused.  -1: why (512 bytes) has a sentence.
  */
 int vio_socket_listen(const struct vio_socket_options *o, char *why);
-/* Connect to who listens at path.  -1: why has a sentence. */
-int vio_socket_connect(const char *path, char *why);
+/* Connect to who listens at path.  -1: why has a sentence, which ends with the remedy when nobody does. */
+int vio_socket_connect(const char *path, const char *remedy, char *why);
 /* Is fd, which was inherited, a Unix stream socket?  *connected: it has a peer, otherwise it listens. */
 bool vio_socket_inherited(int fd, bool *connected, char *why);
 

@@ -1,5 +1,6 @@
 /* A server's life: listening, one front end after another, and the one way in which a connection ends. */
 #include <vio/vhost/server.h>
+#include <vio/host/log.h>
 #include <vio/host/sigbus.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -24,6 +25,8 @@ void vio_vhost_say(struct vio_vhost *s, const char *format, ...)
 	uint64_t now = vio_now_ns();
 	va_list args;
 
+	if (vio_log_level() == VIO_LOG_QUIET)
+		return;
 	if (now - s->said_since > SAY_NS) {
 		s->said_since = now;
 		s->said = 0;
@@ -46,6 +49,12 @@ struct vio_features vio_vhost_features(void)
 	static const unsigned char bits[] = { VIO_F_INDIRECT_DESC, VIO_F_EVENT_IDX, VIO_F_VERSION_1, VIO_F_RING_PACKED,
 		VIO_F_IN_ORDER };
 	return vio_features_of(bits, sizeof bits);
+}
+
+void vio_vhost_tell(struct vio_vhost *s, enum vio_vhost_news news)
+{
+	if (s->o.news)
+		s->o.news(s->o.arg, news);
 }
 
 /* ---- Listening ---- */
@@ -74,6 +83,7 @@ static void accept_one(struct vio_watch *w, uint32_t events)
 		return;
 	}
 	vio_vhost_conn_start(s, fd);
+	vio_vhost_tell(s, VIO_VHOST_CONNECTED);
 }
 
 /* ---- The end of a connection ---- */
@@ -106,6 +116,7 @@ void vio_vhost_orders_done(struct vio_vhost *s)
 	vio_loop_untask(s->home, &s->more);
 	forget_connection(s);
 	s->state = VIO_VHOST_IDLE;
+	vio_vhost_tell(s, VIO_VHOST_GONE_AGAIN);
 	if (s->ending || s->o.once || s->listen.fd < 0) {
 		if (s->ended)
 			s->ended(s->ended_arg);
@@ -185,12 +196,14 @@ static bool make_rings(struct vio_vhost *s)
 	s->ring = calloc(s->dev->queues ? s->dev->queues : 1, sizeof *s->ring);
 	s->channel.room = 3u * s->dev->queues;
 	s->channel.asked = calloc(s->channel.room ? s->channel.room : 1, sizeof *s->channel.asked);
-	if (!s->ring || !s->channel.asked)
+	s->nudge = calloc(s->dev->queues ? s->dev->queues : 1, sizeof *s->nudge);
+	if (!s->ring || !s->nudge || !s->channel.asked)
 		return false;
 	for (unsigned i = 0; i < s->dev->queues; i++) {
 		unsigned lane = s->dev->type->lane ? s->dev->type->lane(s->dev, i) : 0;
 		s->ring[i].loop = s->o.loops[lane % s->o.loop_count];
 		vio_vhost_ring_init(s, i);
+		vio_vhost_nudge_init(s, i);
 	}
 	s->o.loops = NULL;	/* the caller's array may be gone from now on */
 	return true;
@@ -235,6 +248,7 @@ struct vio_vhost *vio_vhost_serve(const struct vio_vhost_options *o, char *why)
 	if (o->connected_fd >= 0) {
 		nonblocking(o->connected_fd);
 		vio_vhost_conn_start(s, o->connected_fd);
+		vio_vhost_tell(s, VIO_VHOST_CONNECTED);
 		return s;
 	}
 	nonblocking(o->listen_fd);
@@ -271,6 +285,7 @@ void vio_vhost_free(struct vio_vhost *s)
 	if (s->ring)
 		vio_dev_attach(s->dev, &vio_vhost_port, NULL, s->dev->wire);
 	free(s->ring);
+	free(s->nudge);
 	free(s->channel.asked);
 	free(s);
 }

@@ -15,6 +15,8 @@ VIO_BEGIN_DECLS
 
 struct vio_vhost;
 
+enum vio_vhost_news { VIO_VHOST_CONNECTED, VIO_VHOST_FEATURES, VIO_VHOST_BROKEN, VIO_VHOST_GONE_AGAIN };
+
 struct vio_vhost_options {
 	struct vio_dev *dev;		/* opened with vio_vhost_port; the caller's */
 	int listen_fd;			/* a listening socket, ours to close; -1: connected_fd is given */
@@ -24,6 +26,7 @@ struct vio_vhost_options {
 	unsigned loop_count;
 	uint64_t stop_deadline_ns;	/* how long a stop waits for the back end before the connection is closed; 0: 30 s */
 	void (*ended)(void *arg);	/* once: the front end has gone (home loop) */
+	void (*news)(void *arg, enum vio_vhost_news news);	/* to tell the operator (home loop); may be NULL */
 	void *arg;
 	const char *name;		/* in messages: "vio-blk" */
 };
@@ -39,5 +42,7 @@ struct vio_vhost *vio_vhost_serve(const struct vio_vhost_options *o, char *why);
 void vio_vhost_stop(struct vio_vhost *s, void (*done)(void *arg), void *arg);
 void vio_vhost_free(struct vio_vhost *s);
 bool vio_vhost_connected(const struct vio_vhost *s);
+/* Give every ring a turn soon: what it waited for may be there, say because a limit was lifted. */
+void vio_vhost_turn_all(struct vio_vhost *s);
 VIO_END_DECLS
 #endif

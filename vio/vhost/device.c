@@ -78,8 +78,10 @@ const char *vio_vhost_on_SET_FEATURES(struct vio_vhost *s, struct vio_vhost_work
 		return why;
 	s->features = said;
 	s->has_features = true;
-	if (changes)
+	if (changes) {
 		vio_dev_accept(s->dev, f);
+		vio_vhost_tell(s, VIO_VHOST_FEATURES);
+	}
 	w->then = said & BIT(VIO_VHOST_PROTOCOL_FEATURES) ? NULL : enable_all;
 	return why;
 }

@@ -26,6 +26,7 @@ static void take_note(void *arg)
 		r->broken = true;
 		vio_vhost_say(s, "queue %u is broken until it is reset: %s", r->index,
 		    __atomic_load_n(&r->note_broken, __ATOMIC_RELAXED));
+		vio_vhost_tell(s, VIO_VHOST_BROKEN);
 	}
 	if (what & (VIO_NOTE_CALL | VIO_NOTE_ERR))
 		vio_vhost_channel_ask(r, what & (VIO_NOTE_CALL | VIO_NOTE_ERR));
@@ -56,6 +57,26 @@ static void turn(struct vio_vhost_ring *r)
 }
 
 static void turn_task(void *arg) { turn(arg); }
+
+static void on_nudge(void *arg)
+{
+	struct vio_vhost_nudge *n = arg;
+
+	__atomic_store_n(&n->sent, 0, __ATOMIC_RELEASE);
+	turn(n->ring);
+}
+
+void vio_vhost_nudge_init(struct vio_vhost *s, unsigned i)
+{
+	s->nudge[i] = (struct vio_vhost_nudge){ .call = { .fn = on_nudge, .arg = &s->nudge[i] }, .ring = &s->ring[i] };
+}
+
+void vio_vhost_turn_all(struct vio_vhost *s)
+{
+	for (unsigned i = 0; i < s->dev->queues; i++)
+		if (!__atomic_exchange_n(&s->nudge[i].sent, 1, __ATOMIC_ACQ_REL))
+			vio_loop_call(s->ring[i].loop, &s->nudge[i].call);
+}
 
 static bool poller_look(void *arg)
 {

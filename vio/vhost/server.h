@@ -121,6 +121,9 @@ struct vio_vhost_ring {
 /* How often a ring whose front end does not kick is looked at. */
 #define VIO_VHOST_CLOCK_NS UINT64_C(1000000)
 
+/* Home to ring, at any time and unanswered: have a look.  Not part of the ring, which is made anew for each front end. */
+struct vio_vhost_nudge { struct vio_call call; struct vio_vhost_ring *ring; uint32_t sent; /* atomic */ };
+
 /* ---- A message being served ---- */
 
 /*
@@ -201,6 +204,7 @@ struct vio_vhost {
 	uint64_t said_since;			/* complaints in this stretch of time */
 	unsigned said;
 	struct vio_vhost_ring *ring;		/* dev->queues of them */
+	struct vio_vhost_nudge *nudge;		/* the same */
 };
 
 static inline bool vio_vhost_uses(const struct vio_vhost *s, unsigned protocol_bit) { return s->protocol >> protocol_bit & 1; }
@@ -213,6 +217,8 @@ void vio_vhost_say(struct vio_vhost *s, const char *format, ...) __attribute__((
 /* The connection is over.  graceful: what is in flight ends by itself and is answered. */
 void vio_vhost_close(struct vio_vhost *s, bool graceful);
 void vio_vhost_deadline_start(struct vio_vhost *s);
+/* To whoever asked for news. */
+void vio_vhost_tell(struct vio_vhost *s, enum vio_vhost_news news);
 /* All orders have been answered: if we were waiting for that, go on. */
 void vio_vhost_orders_done(struct vio_vhost *s);
 
@@ -227,6 +233,7 @@ void vio_vhost_conn_look(struct vio_vhost *s);
 /* queue.c */
 /* As at the beginning; only its loop stays. */
 void vio_vhost_ring_init(struct vio_vhost *s, unsigned i);
+void vio_vhost_nudge_init(struct vio_vhost *s, unsigned i);
 /* A new order in a lane that is free; fill it in, then post it. */
 struct vio_vhost_order *vio_vhost_order(struct vio_vhost_ring *r, enum vio_vhost_lane lane, unsigned what);
 /* w (may be NULL) waits for the answer. */
