@@ -176,6 +176,7 @@ const char *vio_dev_queue_start(struct vio_dev *d, unsigned i, const struct vio_
 	dq->told_broken = dq->told_miss = dq->wake_sent = false;
 	dq->alarm_type = dq->alarm_rate = 0;
 	dq->area_at = 0;
+	dq->coal_until = 0;
 	return NULL;
 }
 
@@ -247,6 +248,28 @@ static bool allowed(struct vio_dev *d, struct vio_devq *q)
 	return true;
 }
 
+/* Signals that are held back, when enough of them are or the first is old enough. */
+static void tell_held(struct vio_dev *d, unsigned i)
+{
+	struct vio_dev_queue *dq = &d->queue[i];
+	struct vio_devq *q = &dq->ring;
+
+	if (!q->held && !dq->coal_until)
+		return;
+	uint64_t at = vio_dev_now(d);
+	bool first = !dq->coal_until;
+	if (first)
+		dq->coal_until = at + UINT64_C(1000) * dq->coal_usecs;
+	if (q->held >= dq->coal_packets || q->since >= INT16_MAX || at >= dq->coal_until || !q->held) {
+		vio_devq_tell(q);
+		dq->coal_until = 0;
+		if (!first)
+			vio_dev_alarm(q, UINT64_MAX);
+	} else if (first) {
+		vio_dev_alarm(q, dq->coal_until);
+	}
+}
+
 static void serve(struct vio_dev *d, unsigned i)
 {
 	struct vio_dev_queue *dq = &d->queue[i];
@@ -272,6 +295,8 @@ static void serve(struct vio_dev *d, unsigned i)
 		vio_dev_time_turn(d, q, false);
 	if (__builtin_expect(dq->charged.on, 0))
 		vio_dev_rate_charge(d, q);
+	if (__builtin_expect(q->hold, 0))
+		tell_held(d, i);
 	dq->in_turn = false;
 }
 
@@ -352,6 +377,7 @@ void vio_dev_queue_stop(struct vio_dev *d, unsigned i, bool cancel, vio_stopped_
 	if (d->type->turn_end)
 		d->type->turn_end(d, &dq->ring);
 	vio_devq_flush(&dq->ring);
+	vio_dev_coalesce(&dq->ring, 0, 0);
 	dq->in_turn = false;
 	settle(d, i);
 }
@@ -377,6 +403,25 @@ void vio_dev_wake(struct vio_devq *q)
 		return;
 	dq->wake_sent = true;
 	d->port->wake(d->port_arg, q->index);
+}
+
+void vio_dev_coalesce(struct vio_devq *q, uint32_t packets, uint32_t usecs)
+{
+	struct vio_dev *d = q->dev;
+	struct vio_dev_queue *dq = &d->queue[q->index];
+	bool hold = packets && usecs && d->port->now && d->port->alarm;
+
+	if (!hold && !q->hold)
+		return;
+	q->hold = hold;
+	dq->coal_packets = packets;
+	dq->coal_usecs = usecs;
+	dq->coal_until = 0;
+	vio_dev_alarm(q, UINT64_MAX);
+	if (hold)
+		vio_dev_wake(q);	/* what is held back may be enough by the new conditions */
+	else
+		vio_devq_tell(q);
 }
 
 void vio_dev_push(struct vio_devq *q, struct vio_chain *c)

@@ -45,6 +45,7 @@ struct vio_dev_type {
 	 * thread.  NULL: all are in lane 0.
 	 */
 	unsigned (*lane)(const struct vio_dev *d, unsigned queue);
+	bool no_replay;			/* what a back end that died had in flight is lost, as on a network: no in-flight region */
 	enum vio_backend_kind backend;
 
 	/*
@@ -90,6 +91,8 @@ struct vio_port_ops {
 	void (*alarm)(void *arg, unsigned queue, uint64_t at_ns);
 	/* Run a call in the queue's thread, soon and never from here, whether or not the queue runs.  From any of the device's threads. */
 	void (*post)(void *arg, unsigned queue, struct vio_dev_call *c);
+	/* Do two queues share a thread?  NULL: all do. */
+	bool (*together)(void *arg, unsigned a, unsigned b);
 	void *(*alloc)(void *arg, size_t bytes);	/* zeroed memory, touched only when used; NULL: none */
 	void (*free)(void *arg, void *p, size_t bytes);
 };
@@ -117,6 +120,8 @@ struct vio_dev_queue {
 	bool pushed;			/* in this turn: what waited for segments may find some */
 	bool wake_sent;
 	bool told_broken, told_miss;
+	uint32_t coal_packets, coal_usecs;	/* vio_dev_coalesce() */
+	uint64_t coal_until;		/* 0: nothing is held back */
 	vio_stopped_fn *stopped;
 	void *stopped_arg;
 	void *memory;
@@ -239,6 +244,16 @@ static inline uint64_t vio_dev_now(const struct vio_dev *d) { return d->port->no
 void vio_dev_alarm(struct vio_devq *q, uint64_t at_ns);
 /* For types: a message to another queue's thread; queue 0's is the home thread. */
 static inline void vio_dev_post(struct vio_dev *d, unsigned queue, struct vio_dev_call *c) { d->port->post(d->port_arg, queue, c); }
+/*
+ * For types: used buffer notifications of q wait until there are so many completions, or the first is so old; when either is
+ * 0, none waits.  In the queue's thread, since the queue was started.
+ */
+void vio_dev_coalesce(struct vio_devq *q, uint32_t packets, uint32_t usecs);
+/* For types: do queues a and b share a thread? */
+static inline bool vio_dev_together(const struct vio_dev *d, unsigned a, unsigned b)
+{
+	return !d->port->together || d->port->together(d->port_arg, a, b);
+}
 /* For types: the request is malformed but its chain is sound: counted, and answered by the type. */
 static inline void vio_dev_refused(struct vio_devq *q) { q->stats.refused++; }
 

@@ -234,10 +234,41 @@ void vio_devq_unpop(struct vio_devq *q, struct vio_chain *c)
 	release(q, c);
 }
 
+void vio_devq_tell(struct vio_devq *q)
+{
+	if (q->broken || (!q->since && !q->held))
+		return;
+	bool due = q->ops->due(q);
+	q->since = 0;
+	q->held = 0;
+	if (due) {
+		q->stats.signals++;
+		q->signal(q);
+	} else {
+		q->stats.signals_suppressed++;
+	}
+}
+
+void vio_devq_publish(struct vio_devq *q)
+{
+	q->ops->publish(q);
+	q->held += q->unpublished;
+	q->unpublished = 0;
+	if (!q->hold)
+		vio_devq_tell(q);
+}
+
 void vio_devq_flush(struct vio_devq *q)
 {
 	if (q->unpublished && !q->broken)
-		q->ops->publish(q);
+		vio_devq_publish(q);
+}
+
+void vio_devq_together(struct vio_devq *q, bool on)
+{
+	q->publish_at = on && !q->journal ? UINT16_MAX : VIO_DEVQ_BATCH;
+	if (q->unpublished >= q->publish_at && !q->broken)
+		vio_devq_publish(q);
 }
 
 void vio_devq_quiet(struct vio_devq *q)
@@ -351,6 +382,7 @@ const char *vio_devq_start(struct vio_devq *q, const struct vio_devq_setup *s)
 	struct vio_devq_stats stats = q->stats;
 	*q = (struct vio_devq){ .place = s->place, .mem = s->mem, .stats = stats, .index = q->index, .dev = q->dev,
 		.signal = s->signal, .journal = s->journal, .log_used = s->log_used, .log_used_gpa = s->log_used_gpa };
+	q->publish_at = VIO_DEVQ_BATCH;
 	q->ops = packed ? &vio_devq_packed_ops : &vio_devq_split_ops;
 	q->is_packed = packed;
 	q->event_idx = vio_has(s->features, VIO_F_EVENT_IDX);

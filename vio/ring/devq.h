@@ -96,10 +96,12 @@ struct vio_devq {
 	} packed;
 	uint32_t turn;			/* chains that may still be popped in this turn */
 	uint32_t inflight;
-	uint16_t unpublished;
+	uint16_t unpublished, publish_at;	/* filled in but not visible; publish by itself at so many */
 	uint16_t since;			/* used entries (packed: ring places) since the last signal decision */
+	uint32_t held;			/* chains published since then */
 	bool event_idx, indirect, is_packed, in_order, quiet;
 	bool slow;			/* a push has more to do than fill: journal, dirty log, order, pins, dropping */
+	bool hold;			/* publishing does not signal: vio_devq_tell() does */
 	bool dropping;			/* pushed chains vanish: the queue is being stopped, its journal keeps them */
 	uint16_t free_slot, fresh_slot;	/* free list by index; slots from fresh_slot on were never used */
 	uint16_t *owner;		/* by head or buffer id: slot + 1 of the chain in flight */
@@ -171,6 +173,15 @@ void vio_devq_unpop(struct vio_devq *q, struct vio_chain *c);
 
 /* Publish what was pushed, and call signal if the driver asked to be told (2.7.7, 2.7.10, 2.8.21). */
 void vio_devq_flush(struct vio_devq *q);
+
+/*
+ * Between on and off what is pushed is published together, however much it is (at most the queue's size): a driver that sees
+ * the first sees all.  Not with a journal, which takes down few at a time.
+ */
+void vio_devq_together(struct vio_devq *q, bool on);
+
+/* While q->hold, signals wait: decide now about all that was published since the last decision, and call signal if due. */
+void vio_devq_tell(struct vio_devq *q);
 
 /* No kicks, please: we are looking.  Then, before sleeping, listen: true when a chain slipped in, so look again. */
 void vio_devq_quiet(struct vio_devq *q);

@@ -230,16 +230,6 @@ static void packed_put(struct vio_devq *q, const struct vio_chain *c, uint32_t l
 	vio_devq_put_done(q, c->descs);
 }
 
-static bool signal_due(struct vio_devq *q)
-{
-	uint16_t flags = vio_shared_load(&DRIVER_EVENT(q)->flags) & 3;
-
-	if (flags == VIO_EVENT_DESC && q->event_idx)
-		return vio_packed_event_passed(vio_shared_load(&DRIVER_EVENT(q)->off_wrap), q->packed.used_at,
-		    q->packed.used_wrap, (uint16_t)(q->packed.used_at - q->since), q->place.size);
-	return flags != VIO_EVENT_DISABLE;
-}
-
 static void packed_publish(struct vio_devq *q)
 {
 	if (q->packed.used_held) {
@@ -249,9 +239,17 @@ static void packed_publish(struct vio_devq *q)
 		if (__builtin_expect(q->slow, 0))
 			log_place(q, at);
 	}
-	q->unpublished = 0;
 	vio_shared_fence();							/* barrier D */
-	vio_devq_signal(q, signal_due(q));
+}
+
+static bool packed_due(struct vio_devq *q)
+{
+	uint16_t flags = vio_shared_load(&DRIVER_EVENT(q)->flags) & 3;
+
+	if (flags == VIO_EVENT_DESC && q->event_idx)
+		return vio_packed_event_passed(vio_shared_load(&DRIVER_EVENT(q)->off_wrap), q->packed.used_at,
+		    q->packed.used_wrap, (uint16_t)(q->packed.used_at - q->since), q->place.size);
+	return flags != VIO_EVENT_DISABLE;
 }
 
 static void set_device_event(struct vio_devq *q, uint16_t off_wrap, uint16_t flags)
@@ -279,5 +277,5 @@ static bool packed_listen(struct vio_devq *q)
 }
 
 const struct vio_devq_ops vio_devq_packed_ops = {
-	packed_pop, packed_unpop, packed_put, packed_publish, packed_quiet, packed_listen,
+	packed_pop, packed_unpop, packed_put, packed_publish, packed_due, packed_quiet, packed_listen,
 };

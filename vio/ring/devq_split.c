@@ -145,15 +145,17 @@ static void split_publish(struct vio_devq *q)
 		if (q->journal)
 			vio_journal_split_published(q);
 	}
-	q->unpublished = 0;
 	vio_shared_fence();							/* barrier D */
-	bool due;
+}
+
+static bool split_due(struct vio_devq *q)
+{
+	uint16_t now = q->split.used_next;
+
 	if (q->event_idx)
-		due = vio_event_passed(vio_shared_load(vio_used_event(q->place.driver, q->place.size)), now,
+		return vio_event_passed(vio_shared_load(vio_used_event(q->place.driver, q->place.size)), now,
 		    (uint16_t)(now - q->since));
-	else
-		due = !(vio_shared_load(&AVAIL(q)->flags) & VIO_AVAIL_NO_INTERRUPT);
-	vio_devq_signal(q, due);
+	return !(vio_shared_load(&AVAIL(q)->flags) & VIO_AVAIL_NO_INTERRUPT);
 }
 
 static void split_quiet(struct vio_devq *q)
@@ -178,5 +180,5 @@ static bool split_listen(struct vio_devq *q)
 }
 
 const struct vio_devq_ops vio_devq_split_ops = {
-	split_pop, split_unpop, split_put, split_publish, split_quiet, split_listen,
+	split_pop, split_unpop, split_put, split_publish, split_due, split_quiet, split_listen,
 };

@@ -12,7 +12,8 @@ struct vio_devq_ops {
 	struct vio_chain *(*pop)(struct vio_devq *q);
 	void (*unpop)(struct vio_devq *q, const struct vio_chain *c);	/* move back over the chain popped last */
 	void (*put)(struct vio_devq *q, const struct vio_chain *c, uint32_t len);	/* fill one used entry */
-	void (*publish)(struct vio_devq *q);	/* make what was put visible; signal if due */
+	void (*publish)(struct vio_devq *q);	/* make what was put visible, and a full barrier */
+	bool (*due)(struct vio_devq *q);	/* has the driver asked to be told of the last q->since? */
 	void (*quiet)(struct vio_devq *q);
 	bool (*listen)(struct vio_devq *q);
 };
@@ -169,24 +170,17 @@ static inline struct vio_chain *vio_devq_none(struct vio_devq *q, enum vio_empty
 	return NULL;
 }
 
+/* Out of line: publish; and signal, unless signals are held back. */
+void vio_devq_publish(struct vio_devq *q);
+
 /* Count an entry put; publish when the batch is full. */
 static inline void vio_devq_put_done(struct vio_devq *q, uint16_t places)
 {
 	q->since = (uint16_t)(q->since + places);
-	if (++q->unpublished == VIO_DEVQ_BATCH)
-		q->ops->publish(q);
+	if (++q->unpublished >= q->publish_at)
+		vio_devq_publish(q);
 }
 
-static inline void vio_devq_signal(struct vio_devq *q, bool due)
-{
-	q->since = 0;
-	if (due) {
-		q->stats.signals++;
-		q->signal(q);
-	} else {
-		q->stats.signals_suppressed++;
-	}
-}
 
 /* journal.c: what vhost-user's "Inflight I/O tracking" asks for, at each point it asks for it */
 const char *vio_journal_start(struct vio_devq *q);

@@ -1,5 +1,6 @@
 /* Messages about the device: features, config space, status, reset. */
 #include <vio/vhost/server.h>
+#include <vio/spec/net.h>
 #include <sys/stat.h>
 #include <string.h>
 
@@ -15,19 +16,32 @@ static const char *answer_u64(struct vio_vhost_work *w, uint64_t v)
 /* ---- Features ---- */
 
 /*
- * What QEMU passes on of a guest's features although we never offered it, by device: it offers bits of its own to the guest
- * and hands all that was accepted to the back end.  None of these changes what a back end has to do.
+ * What front ends pass on and what they keep, by device (docs/vhost-user.md has the table with who does what).
+ *   passed: features of a guest that come although we never offered them: QEMU offers bits of its own to the guest and hands
+ *     on all that was accepted.  None of these changes what a back end has to do.
+ *   kept: features that are negotiated between the front end and its guest alone, because the front end serves them itself
+ *     (the control queue, the config space).  What needs one of them is not refused for want of it.
+ *   pairs: GET_QUEUE_NUM counts pairs of queues.
  */
-static const struct { uint32_t device; uint64_t bits; } passed_on[] = {
-	{ VIO_ID_RNG, BIT(24) /* NOTIFY_ON_EMPTY */ | BIT(27) /* ANY_LAYOUT */ | BIT(VIO_F_RING_RESET) },
+static const struct front_ends { uint32_t device; uint64_t passed, kept; bool pairs; } front_ends[] = {
+	{ VIO_ID_RNG, BIT(24) /* NOTIFY_ON_EMPTY */ | BIT(27) /* ANY_LAYOUT */ | BIT(VIO_F_RING_RESET), 0, false },
+	{ VIO_ID_NET, BIT(24) | BIT(27) | BIT(6) /* GSO */, BIT(VIO_NET_F_CTRL_VQ) | BIT(VIO_NET_F_MAC) | BIT(VIO_NET_F_STATUS), true },
 };
 
-static uint64_t not_ours(const struct vio_vhost *s)
+static struct front_ends front_ends_of(const struct vio_vhost *s)
 {
-	for (size_t i = 0; i < sizeof passed_on / sizeof *passed_on; i++)
-		if (passed_on[i].device == s->dev->type->id)
-			return passed_on[i].bits;
-	return 0;
+	for (size_t i = 0; i < sizeof front_ends / sizeof *front_ends; i++)
+		if (front_ends[i].device == s->dev->type->id)
+			return front_ends[i];
+	return (struct front_ends){ 0 };
+}
+
+/* The features as the guest has accepted them, as far as one can tell: with those that the front end kept. */
+static const char *features_refused(struct vio_vhost *s, struct vio_features f)
+{
+	struct vio_features kept = { { front_ends_of(s).kept, 0 } };
+
+	return vio_dev_features_refused(s->dev, vio_features_or(f, vio_features_and(kept, vio_dev_offered(s->dev))));
 }
 
 const char *vio_vhost_on_GET_FEATURES(struct vio_vhost *s, struct vio_vhost_work *w)
@@ -65,12 +79,12 @@ const char *vio_vhost_on_SET_FEATURES(struct vio_vhost *s, struct vio_vhost_work
 	uint64_t said = w->m.payload.u64;
 	uint64_t own = said & ~(BIT(VIO_VHOST_LOG_ALL) | BIT(VIO_VHOST_PROTOCOL_FEATURES));
 	struct vio_features offered = vio_dev_offered(s->dev), f = { { own, 0 } };
-	f.word[0] &= ~(not_ours(s) & ~offered.word[0]);
+	f.word[0] &= ~(front_ends_of(s).passed & ~offered.word[0]);
 
 	bool changes = !s->has_features || !vio_features_equal(f, s->dev->accepted);
 	if (changes && vio_vhost_any_kicked(s))
 		return "a queue is running: the device's features can't change until all are stopped";
-	const char *why = changes ? vio_dev_features_refused(s->dev, f) : NULL;
+	const char *why = changes ? features_refused(s, f) : NULL;
 	if (why)
 		return why;
 	why = vio_vhost_set_views(s, w, said & BIT(VIO_VHOST_LOG_ALL), vio_has(f, VIO_F_ACCESS_PLATFORM));
@@ -89,10 +103,13 @@ const char *vio_vhost_on_SET_FEATURES(struct vio_vhost *s, struct vio_vhost_work
 /* CONFIG only where there is a config space: QEMU warns of it where it keeps none. */
 static uint64_t protocol_offered(const struct vio_vhost *s)
 {
-	return (s->dev->type->config_len ? BIT(VIO_VHOST_F_CONFIG) : 0) | BIT(VIO_VHOST_F_MQ) | BIT(VIO_VHOST_F_LOG_SHMFD) | BIT(VIO_VHOST_F_REPLY_ACK) | BIT(VIO_VHOST_F_BACKEND_REQ) |
-	    BIT(VIO_VHOST_F_BACKEND_SEND_FD) | BIT(VIO_VHOST_F_INFLIGHT_SHMFD) |
+	uint64_t config = s->dev->type->config_len ? BIT(VIO_VHOST_F_CONFIG) : 0;
+	uint64_t inflight = s->dev->type->no_replay ? 0 : BIT(VIO_VHOST_F_INFLIGHT_SHMFD) | BIT(VIO_VHOST_F_GET_VRING_BASE_INFLIGHT);
+
+	return config | inflight | BIT(VIO_VHOST_F_MQ) | BIT(VIO_VHOST_F_LOG_SHMFD) | BIT(VIO_VHOST_F_REPLY_ACK) | BIT(VIO_VHOST_F_BACKEND_REQ) |
+	    BIT(VIO_VHOST_F_BACKEND_SEND_FD) |
 	    BIT(VIO_VHOST_F_RESET_DEVICE) | BIT(VIO_VHOST_F_INBAND_NOTIFICATIONS) | BIT(VIO_VHOST_F_CONFIGURE_MEM_SLOTS) |
-	    BIT(VIO_VHOST_F_STATUS) | BIT(VIO_VHOST_F_GET_VRING_BASE_INFLIGHT);
+	    BIT(VIO_VHOST_F_STATUS);
 }
 
 const char *vio_vhost_on_GET_PROTOCOL_FEATURES(struct vio_vhost *s, struct vio_vhost_work *w)
@@ -116,7 +133,9 @@ const char *vio_vhost_on_SET_PROTOCOL_FEATURES(struct vio_vhost *s, struct vio_v
 
 const char *vio_vhost_on_GET_QUEUE_NUM(struct vio_vhost *s, struct vio_vhost_work *w)
 {
-	return answer_u64(w, s->dev->queues);
+	unsigned queues = s->dev->queues;
+
+	return answer_u64(w, front_ends_of(s).pairs ? queues / 2 : queues);
 }
 
 /* ---- Config space ---- */

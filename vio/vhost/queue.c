@@ -397,6 +397,11 @@ static void port_miss(void *arg, unsigned queue, uint64_t iova, unsigned perm)
 	leave_note(r, VIO_NOTE_MISS);
 }
 
+static bool port_together(void *arg, unsigned a, unsigned b)
+{
+	return !arg || ring_of(arg, a)->loop == ring_of(arg, b)->loop;
+}
+
 static uint64_t port_now(void *arg)
 {
 	(void)arg;
@@ -430,7 +435,7 @@ static void port_free(void *arg, void *p, size_t bytes)
 
 const struct vio_port_ops vio_vhost_port = {
 	.used = port_used, .config = port_config, .wake = port_wake, .post = port_post, .broken = port_broken, .miss = port_miss,
-	.unpinned = port_unpinned, .now = port_now, .alarm = port_alarm, .alloc = port_alloc, .free = port_free,
+	.unpinned = port_unpinned, .together = port_together, .now = port_now, .alarm = port_alarm, .alloc = port_alloc, .free = port_free,
 };
 
 void vio_vhost_ring_init(struct vio_vhost *s, unsigned i)
