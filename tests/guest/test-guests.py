@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# timeout: 240
+# timeout: 400
 """Linux and SeaBIOS drive vio's devices: tests/guest/test-guests.py [--peer] [BUILD_DIR [WORD...]]
 
 The main job of `make run` check by check, and what it has no time for: a daemon killed in the middle of writes, an
@@ -15,6 +15,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
 from guestlib import initramfs, qemu, uml                   # noqa: E402
 from guestlib.daemons import Daemons                        # noqa: E402
+from guestlib.devicejob import DeviceJob                    # noqa: E402
 from guestlib.guest import Guest                            # noqa: E402
 from guestlib.image import FS_MIB, MIB, TOTAL_MIB, Image    # noqa: E402
 from guestlib.mainjob import RAW, MainJob                   # noqa: E402
@@ -91,6 +92,24 @@ def main_qemu(tap, place, build, peer):
 
 def main_uml(tap, place, build, peer):
 	main_job(tap, place, build, peer, "uml", uml.missing(), "user-mode Linux")
+
+
+def devices(tap, place, build, kind, why, who):
+	if why:
+		tap.skip(f"every other device under {who}", why)
+		return
+	job = DeviceJob(place, build, kind)
+	job.finish(lambda text: None)
+	for device, _, words, ids, good, reason in job.rows:
+		tap.result(good, f"{device}: {words} {braces(ids, who)}", reason)
+
+
+def devices_qemu(tap, place, build, _peer):
+	devices(tap, place, build, "qemu", qemu.missing(), "Linux in QEMU")
+
+
+def devices_uml(tap, place, build, _peer):
+	devices(tap, place, build, "uml", uml.missing(), "user-mode Linux")
 
 
 # ---- One guest, one happening ----
@@ -253,7 +272,7 @@ def main():
 	peer = sys.argv[1:2] == ["--peer"]
 	build, *words = sys.argv[1 + peer:] or ["build"]
 	tap = Tap()
-	for function in (main_qemu, main_uml):
+	for function in (main_qemu, main_uml, devices_qemu, devices_uml):
 		if wanted(function, words):
 			with Place() as place:
 				try:

@@ -86,6 +86,10 @@ class Daemons:
 	def rng(self, name, options=()):
 		return self._add(name, [self.program, "rng", f"--socket-path={self.place.file(name + '.sock')}", *options])
 
+	def serve(self, device, name, options=()):
+		"""Any device: vio DEVICE --socket-path=..."""
+		return self._add(name, [self.program, device, f"--socket-path={self.place.file(name + '.sock')}", *options])
+
 	def must_live(self):
 		for daemon in self.all:
 			daemon.must_live()

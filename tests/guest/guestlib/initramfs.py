@@ -4,12 +4,14 @@ import lzma
 import os
 import re
 import shlex
+import shutil
 import stat
 
 from .place import Failure
 
 INSIDE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "inside")
-DRIVERS = ("virtio_pci", "virtio_blk", "virtio_rng", "ext4", "crc32c_generic")
+TRANSPORTS = ("virtio_pci",)
+DRIVERS = ("virtio_blk", "virtio_rng", "ext4", "crc32c_generic")
 
 
 class Archive:
@@ -71,6 +73,16 @@ def modules(folder, wanted):
 	return [(name + ".ko", _read(os.path.join(folder, paths[name]))) for name in order]
 
 
+def _folders(target, made):
+	"""The folders above target that are not there yet."""
+	parts = target.split("/")[:-1]
+	for depth in range(1, len(parts) + 1):
+		folder = "/".join(parts[:depth])
+		if folder not in made and folder not in ("bin", "lib"):
+			made.add(folder)
+			yield folder
+
+
 def static_busybox():
 	for folder in ("/bin", "/usr/bin"):
 		path = os.path.join(folder, "busybox")
@@ -82,21 +94,48 @@ def static_busybox():
 	raise Failure("no static busybox: apt-get install busybox-static")
 
 
-def build(place, name, module_folder):
+def tools(place):
+	"""The programs of ../inside, compiled for the guest: (name, path)."""
+	compiler = shlex.split(os.environ.get("CC", "cc"))
+	for source in sorted(os.listdir(INSIDE)):
+		if not source.endswith(".c"):
+			continue
+		tool = place.file(source.removesuffix(".c"))
+		if not os.path.exists(tool):
+			place.run(*compiler, "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-static", "-pthread",
+				os.path.join(INSIDE, source), "-o", tool)
+		yield source.removesuffix(".c"), tool
+
+
+def with_libraries(place, program):
+	"""The files that a program of this host needs, itself first."""
+	path = shutil.which(program)
+	if not path:
+		raise Failure(f"{program} is not installed")
+	needed = re.findall(r"(?:=> )?(/\S+) \(0x", place.run("ldd", path))
+	return [path, *needed]
+
+
+def build(place, name, module_folder, drivers=DRIVERS, programs=()):
 	"""Writes the archive for one kernel and returns its path."""
-	tool = place.file("guestio")
-	if not os.path.exists(tool):
-		compiler = shlex.split(os.environ.get("CC", "cc"))
-		place.run(*compiler, "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-static", "-pthread",
-			os.path.join(INSIDE, "guestio.c"), "-o", tool)
 	archive = Archive()
 	for folder in ("bin", "dev", "lib", "mnt", "modules", "proc", "sys", "tmp"):
 		archive.folder(folder)
 	archive.add("dev/console", stat.S_IFCHR | 0o600, device=(5, 1))
 	archive.file("bin/busybox", static_busybox())
 	archive.file("bin/sh", static_busybox())
-	archive.file("bin/guestio", _read(tool))
-	loaded = modules(module_folder, DRIVERS)
+	for program, path in tools(place):
+		archive.file("bin/" + program, _read(path))
+	carried = set()
+	for program in programs:
+		for number, path in enumerate(with_libraries(place, program)):
+			target = "bin/" + program if number == 0 else path.lstrip("/")
+			if target not in carried:
+				for folder in _folders(target, carried):
+					archive.folder(folder)
+				archive.file(target, _read(path))
+				carried.add(target)
+	loaded = modules(module_folder, [*TRANSPORTS, *drivers])
 	for module, data in loaded:
 		archive.file("modules/" + module, data)
 	archive.file("modules/order", "".join(module + "\n" for module, _ in loaded).encode())

@@ -22,11 +22,16 @@ def missing():
 	return None
 
 
-def boot(place, name, initramfs, words, disks):
-	"""Boots with the sockets given as disks vda, vdb..."""
+def device(path, number):
+	"""The argument for one vhost-user device of this device id."""
+	return f"virtio_uml.device={path}:{number}"
+
+
+def boot(place, name, initramfs, words, disks, devices=()):
+	"""Boots with the sockets given as disks vda, vdb... and other devices, as device() names them."""
 	folder = place.file(name + "-uml")
 	os.mkdir(folder)
 	command = [UML, "mem=128M", f"initrd={initramfs}", f"umid={name}", f"uml_dir={folder}", "con=null",
 		"con0=fd:0,fd:1", "ssl=null", "quiet", "panic=-1", *words.split()]
-	command += [f"virtio_uml.device={path}:{ID_BLK}" for path in disks]
+	command += [device(path, ID_BLK) for path in disks] + list(devices)
 	return Guest(place, name, command, {"TMPDIR": folder})

@@ -1,0 +1,20 @@
+"""An entropy source: the guest reads it, and the operator limits it while it runs."""
+from guestlib import qemu
+from guestlib.devicejob import Device
+
+
+class Job(Device):
+	KINDS = ("qemu",)               # Debian's user-mode kernel has no driver
+	MODULES = ("virtio_rng",)
+	ROWS = (
+		("random bytes, while the operator limits the rate", "entropy-dev-1", ("random",)),
+	)
+
+	def start(self):
+		self.daemon = self.serve("rng")
+
+	def qemu(self):
+		return qemu.device("rng", "rng", self.daemon.socket)
+
+	def during(self, guest):
+		self.ctl("rng", "limit", "bytes=64K")
