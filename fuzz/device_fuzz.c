@@ -4,23 +4,29 @@
  * everything in flight ends at a reset, and a good driver is served afterwards, whatever was before.
  */
 #include <vio/device/blk.h>
+#include <vio/device/fs.h>
 #include <vio/device/rng.h>
 #include <vio/host/disk.h>
 #include <vio/host/source.h>
+#include <vio/host/tree_memory.h>
 #include <vio/spec/blk.h>
+#include <vio/spec/fs.h>
 #include <vio/transport/loop.h>
 #include "feed.h"
 
 enum { STEPS = 200, SIZE = 8, DISK = 4096, GUARD = 512, RING_BYTES = VIO_DRVQ_RING_BYTES(SIZE), QUEUES = 2 };
 #define RING_1 (FUZZ_RINGS + 0x800)	/* queue 1's, in a block of its own */
 
+struct kind;
 struct subject {
+	const struct kind *kind;
 	struct vio_dev *d;
 	struct vio_loop_wire wire;
 	struct guest *g;
 	struct vio_region region[FUZZ_REGIONS + 1];	/* g's, and queue 1's ring */
 	struct vio_disk *disk;
 	struct vio_source *source;
+	struct vio_tree *tree;
 	unsigned char *bytes;		/* guard, disk, guard */
 	struct vio_drvq q[QUEUES];	/* where the driver's next chain goes */
 	struct vio_drvq_slot slots[QUEUES][SIZE];
@@ -52,11 +58,102 @@ static const char *open_rng(struct subject *s, struct feed *f, const struct vio_
 	    vio_loop_features());
 }
 
+static const char *open_fs(struct subject *s, struct feed *f, const struct vio_dev_type *t)
+{
+	uint8_t every = (uint8_t)take(f, 1);
+	struct vio_tree_faults faults = { .late_every = every & 3, .fail_every = (every >> 2 & 3) * 2, .short_every = (every >> 4 & 3) * 3 };
+
+	s->tree = vio_tree_memory_open();
+	vio_tree_memory_faults(s->tree, &faults);
+	return vio_dev_open(s->d, t, &(struct vio_fs_options){ .tree = s->tree, .tag = "fuzz", .request_queues = 1, .queue_size = SIZE },
+	    &vio_loop_port, &s->wire, vio_loop_features());
+}
+
+/* ---- What they are asked: the beginning of A is the header's ---- */
+
+static unsigned ask_blk(unsigned char *header, struct feed *f, uint8_t how)
+{
+	header[0] = how >> 4;
+	header[8] = (unsigned char)take(f, 1);
+	return 16;
+}
+
+static unsigned ask_rng(unsigned char *header, struct feed *f, uint8_t how)
+{
+	(void)header, (void)how;
+	take(f, 1);
+	return 0;
+}
+
+/* FUSE: half of the requests begin a session, for without one there is nothing to be had. */
+static unsigned ask_fs(unsigned char *header, struct feed *f, uint8_t how)
+{
+	unsigned char bits = (unsigned char)take(f, 1);
+
+	header[0] = 40 + (how >> 4) * 8;
+	header[4] = bits & 1 ? VIO_FUSE_INIT : bits >> 1 & 63;
+	header[16] = how >> 6;
+	header[40] = 7;
+	header[44] = 38;
+	return 64;
+}
+
+/* ---- What they must answer, whatever was before: false when they don't ---- */
+
+static bool run(struct subject *s, unsigned queue, const struct vio_buf *bufs, unsigned r, unsigned w, uint32_t expected)
+{
+	uint32_t len;
+
+	if (!vio_drvq_add(&s->q[queue], bufs, r, w, s))
+		return false;
+	vio_drvq_kick_due(&s->q[queue]);
+	vio_dev_notified(s->d, queue);
+	vio_loop_pump(&s->wire, 16);
+	return vio_drvq_get(&s->q[queue], &len) == s && len == expected;
+}
+
+static bool good_blk(struct subject *s, unsigned char *a)
+{
+	const struct vio_buf id[] = { { FUZZ_A, 16 }, { FUZZ_A + 64, VIO_BLK_ID_BYTES }, { FUZZ_A + 128, 1 } };
+
+	memset(a, 0, 16);
+	a[0] = VIO_BLK_T_GET_ID;
+	return run(s, 0, id, 1, 2, VIO_BLK_ID_BYTES + 1) && a[128] == VIO_BLK_S_OK &&
+	    !memcmp(a + 64, "12345678901234567890", VIO_BLK_ID_BYTES);
+}
+
+static bool good_rng(struct subject *s, unsigned char *a)
+{
+	(void)a;
+	vio_source_feed(s->source, 100);
+	return run(s, 0, &(struct vio_buf){ FUZZ_A + 64, 20 }, 0, 1, 20);
+}
+
+static bool good_fs(struct subject *s, unsigned char *a)
+{
+	const struct vio_buf init[] = { { FUZZ_A, 56 }, { FUZZ_A + 64, 80 } };
+
+	vio_tree_memory_faults(s->tree, &(struct vio_tree_faults){ .fail_every = 0 });
+	memset(a, 0, 64);
+	a[0] = 56;
+	a[4] = VIO_FUSE_INIT;
+	a[40] = 7;
+	a[44] = 31;
+	return run(s, 1, init, 1, 1, 80) && a[64] == 80 && a[80] == 7 && a[84] == 31;
+}
+
 /* A type that is not here has no fuzz target: give it a row. */
-static const struct {
+static const struct kind {
 	const char *name;
 	const char *(*open)(struct subject *s, struct feed *f, const struct vio_dev_type *t);
-} kinds[] = { { "blk", open_blk }, { "rng", open_rng } };
+	/* Fill in a request's header; how many bytes of it the device reads. */
+	unsigned (*ask)(unsigned char *header, struct feed *f, uint8_t how);
+	bool (*good)(struct subject *s, unsigned char *a);
+} kinds[] = {
+	{ "blk", open_blk, ask_blk, good_blk },
+	{ "rng", open_rng, ask_rng, good_rng },
+	{ "fs", open_fs, ask_fs, good_fs },
+};
 
 static void open_type(struct subject *s, struct feed *f)
 {
@@ -70,6 +167,7 @@ static void open_type(struct subject *s, struct feed *f)
 	s->d = calloc(1, t->instance);
 	if (i == sizeof kinds / sizeof *kinds || kinds[i].open(s, f, t))
 		abort();
+	s->kind = &kinds[i];
 	s->wire.dev = s->d;
 }
 
@@ -108,16 +206,15 @@ static void request(struct subject *s, struct feed *f)
 	unsigned i = (unsigned)take(f, 1) % QUEUES;
 	uint8_t how = (uint8_t)take(f, 1);
 	unsigned char *header = s->region[2].host;
-	struct vio_buf b[4] = { { FUZZ_A, 16 }, { guest_address(f), guest_length(f) }, { guest_address(f), guest_length(f) },
+	struct vio_buf b[4] = { { FUZZ_A, 0 }, { guest_address(f), guest_length(f) }, { guest_address(f), guest_length(f) },
 		{ FUZZ_A + FUZZ_AB, 1 } };
 	bool in = how & 1, two = how & 2;
 
-	memset(header, 0, 16);
-	header[0] = how >> 4;
-	header[8] = (unsigned char)take(f, 1);
+	memset(header, 0, 64);
+	b[0].len = s->kind->ask(header, f, how);
 	if (!two)
 		b[2] = b[3];
-	if (s->d->type->id == VIO_ID_RNG)
+	if (b[0].len == 0)
 		vio_drvq_add(&s->q[i], b + 1, 0, 1 + two, s);
 	else
 		vio_drvq_add(&s->q[i], b, in ? 1 : 2 + two, in ? 2 + two : 1, s);
@@ -150,6 +247,8 @@ static void late_ones(struct subject *s, struct feed *f)
 {
 	if (s->disk)
 		vio_disk_faulty_release(s->disk);
+	else if (s->tree)
+		vio_tree_memory_release(s->tree);
 	else
 		vio_source_feed(s->source, take(f, 1));
 }
@@ -198,29 +297,6 @@ static void step(struct subject *s, struct feed *f)
 
 /* ---- Afterwards ---- */
 
-static void good_request(struct subject *s)
-{
-	const struct vio_buf id[] = { { FUZZ_A, 16 }, { FUZZ_A + 64, VIO_BLK_ID_BYTES }, { FUZZ_A + 128, 1 } };
-	bool rng = s->d->type->id == VIO_ID_RNG;
-	unsigned char *a = s->region[2].host;
-	uint32_t len;
-
-	memset(a, 0xff, 256);
-	memset(a, 0, 16);
-	a[0] = VIO_BLK_T_GET_ID;
-	if (!vio_drvq_add(&s->q[0], rng ? id + 1 : id, rng ? 0 : 1, rng ? 1 : 2, s))
-		abort();
-	vio_drvq_kick_due(&s->q[0]);
-	if (rng)
-		vio_source_feed(s->source, 100);
-	vio_dev_notified(s->d, 0);
-	vio_loop_pump(&s->wire, 16);
-	if (vio_drvq_get(&s->q[0], &len) != s || len != (rng ? VIO_BLK_ID_BYTES : VIO_BLK_ID_BYTES + 1))
-		abort();
-	if (!rng && (a[128] != VIO_BLK_S_OK || memcmp(a + 64, "12345678901234567890", VIO_BLK_ID_BYTES)))
-		abort();
-}
-
 static void heal(struct subject *s, uint8_t bits)
 {
 	vio_dev_set_status(s->d, 0);
@@ -232,7 +308,9 @@ static void heal(struct subject *s, uint8_t bits)
 	bring_up(s, bits, 0);
 	if (!(vio_dev_status(s->d) & VIO_S_DRIVER_OK) || vio_dev_status(s->d) & VIO_S_NEEDS_RESET)
 		abort();
-	good_request(s);
+	memset(s->region[2].host, 0xff, 256);
+	if (!s->kind->good(s, s->region[2].host))
+		abort();
 	vio_dev_set_status(s->d, 0);
 	if (vio_dev_status(s->d))
 		abort();
@@ -274,6 +352,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	vio_dev_close(s->d);
 	vio_disk_close(s->disk);
 	vio_source_close(s->source);
+	vio_tree_close(s->tree);
 	free(s->region[1].host);
 	s->g->mem.count = FUZZ_REGIONS;
 	guest_free(s->g);

@@ -292,6 +292,13 @@ static void fs_queue_stop(struct vio_dev *d, struct vio_devq *q)
 	q->priv = NULL;
 }
 
+/* What must not wait is not counted either. */
+static bool fs_unlimited(const struct vio_dev *d, unsigned queue)
+{
+	(void)d;
+	return queue == 0;
+}
+
 const struct vio_dev_type vio_dev_fs = {
 	.name = "fs",
 	.id = VIO_ID_FS,
@@ -300,6 +307,7 @@ const struct vio_dev_type vio_dev_fs = {
 	.instance = sizeof(struct fs),
 	.request = sizeof(struct fs_req),
 	.lane = vio_dev_lane_each,
+	.unlimited = fs_unlimited,
 	.backend = VIO_BACKEND_TREE,
 	.open = vio_fs_dev_open,
 	.reset = vio_fs_dev_reset,

@@ -3,6 +3,7 @@
 
 #define TYPES(X) \
 	X(blk) \
+	X(fs) \
 	X(rng)
 
 #define DECLARE(name) extern const struct vio_dev_type vio_dev_##name;
