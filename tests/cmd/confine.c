@@ -277,6 +277,85 @@ static void nothing_left(void **state)
 	waitpid(child, NULL, 0);
 }
 
+/* ---- What a service asks for beyond that, and no more than that ---- */
+
+static bool read_in_folder(void) { return worked(openat(folder_fd, "mine", O_RDONLY)); }
+static bool write_in_folder(void) { return worked(openat(folder_fd, "mine", O_WRONLY)); }
+static bool read_outside(void) { return worked(openat(AT_FDCWD, "/etc/hostname", O_RDONLY)); }
+static bool make_unix(void) { return worked(socket(AF_UNIX, SOCK_STREAM, 0)); }
+static bool give_away(void) { return worked(fchownat(folder_fd, "mine", NOBODY, NOBODY, 0)); }
+static bool become_nobody(void) { return worked(setuid(NOBODY)); }
+
+static const struct vio_sandbox_call granted_calls[] = {
+	{ SYS_openat, VIO_CALL_ANY, 0, 0, 0 },
+	{ SYS_socket, VIO_CALL_ONE, 0, AF_UNIX, 0 },
+	{ SYS_fchownat, VIO_CALL_ANY, 0, 0, 0 },
+	{ SYS_setuid, VIO_CALL_ANY, 0, 0, 0 },
+	{ -1, 0, 0, 0, 0 },
+};
+
+static const struct attempt granted[] = {
+	{ "read in the folder", read_in_folder, ALLOWED },
+	{ "write in a folder that is for reading", write_in_folder, REFUSED },
+	{ "read elsewhere", read_outside, REFUSED },
+	{ "make a Unix socket", make_unix, ALLOWED },
+	{ "make an internet socket", make_inet, KILLED },
+	{ "use a capability that was kept", give_away, ALLOWED },
+	{ "map executable memory", map_code, KILLED },
+	{ "remove a file, which was not asked for", remove_mine, KILLED },
+};
+
+static void grants(void **state)
+{
+	(void)state;
+	if (geteuid()) {
+		print_message("# only root has capabilities to keep\n");
+		skip();
+	}
+	unsigned wrong = 0;
+	for (size_t i = 0; i < sizeof granted / sizeof *granted; i++) {
+		fill_folder();
+		pid_t child = fork();
+		if (!child) {
+			char why[512];
+			const char *lacks;
+			struct vio_sandbox_folder room[1];
+			struct vio_sandbox_options o = { .folder = room, .room = 1, .keep = 1 << 0 /* CAP_CHOWN */ };
+			vio_sandbox_calls(&o, granted_calls);
+			if (!vio_sandbox_folder(&o, folder_fd, VIO_FOLDER_READ) || vio_sandbox_folder(&o, folder_fd + 1, VIO_FOLDER_READ)
+			    || !vio_sandbox_enter(&o, &lacks, why))
+				_exit(NOT_CONFINED);
+			end(&granted[i]);
+		}
+		int status;
+		assert_int_equal(waitpid(child, &status, 0), child);
+		if (as_expected(&granted[i], status))
+			continue;
+		wrong++;
+		print_message("# %s: wait status %#x\n", granted[i].name, (unsigned)status);
+	}
+	assert_int_equal(wrong, 0);
+}
+
+/* A capability that was not kept is gone though its call is allowed. */
+static void kept_and_no_more(void **state)
+{
+	(void)state;
+	int status;
+	pid_t child = fork();
+	if (!child) {
+		char why[512];
+		const char *lacks;
+		struct vio_sandbox_options o = { .keep = 1 << 0 };
+		vio_sandbox_calls(&o, granted_calls);
+		if (!vio_sandbox_enter(&o, &lacks, why))
+			_exit(NOT_CONFINED);
+		_exit(become_nobody() ? DONE : DENIED);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == DENIED);
+}
+
 /* ---- The folder ---- */
 
 static int set_up(void **state)
@@ -309,6 +388,8 @@ int main(void)
 		T(tries_as_nobody, "a confined process of nobody can serve, and nothing else"),
 		T(tries_in_thread, "threads started before are confined too"),
 		T(tries_in_thread_as_nobody, "nobody's threads started before are confined too"),
+		T(grants, "a service has what it asks for: calls, folders, capabilities"),
+		T(kept_and_no_more, "a capability that is not kept is gone, though the call that needs it is allowed"),
 		T(nothing_left, "no thread keeps a capability, and all have seccomp and no_new_privs"),
 	};
 	cmocka_set_message_output(CM_OUTPUT_TAP);
