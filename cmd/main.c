@@ -20,6 +20,7 @@ static const struct command {
 	{ "rng", &vio_service_rng, NULL, "serve entropy sources" },
 	{ "ctl", NULL, vio_cmd_ctl, "tell a running daemon what to do, over its control socket" },
 	{ "top", NULL, vio_cmd_top, "watch the queues of running daemons" },
+	{ "vsock", &vio_service_vsock, NULL, "serve sockets between guests and the host" },
 	{ "bench", NULL, vio_cmd_bench, "load any vhost-user block back end and measure it" },
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };

@@ -6,18 +6,31 @@
 #include <vio/device/blk.h>
 #include <vio/device/fs.h>
 #include <vio/device/rng.h>
+#include <vio/device/vsock.h>
+#include <vio/host/dial.h>
 #include <vio/host/disk.h>
 #include <vio/host/source.h>
 #include <vio/host/tree_memory.h>
 #include <vio/spec/blk.h>
 #include <vio/spec/fs.h>
+#include <vio/spec/vsock.h>
 #include <vio/transport/loop.h>
 #include "feed.h"
 
 enum { STEPS = 200, SIZE = 8, DISK = 4096, GUARD = 512, RING_BYTES = VIO_DRVQ_RING_BYTES(SIZE), QUEUES = 2 };
 #define RING_1 (FUZZ_RINGS + 0x800)	/* queue 1's, in a block of its own */
 
-struct kind;
+struct subject;
+
+/* What a type needs of its own. */
+struct kind {
+	const char *name;
+	const char *(*open)(struct subject *s, struct feed *f, const struct vio_dev_type *t);
+	void (*request)(struct subject *s, struct feed *f, unsigned queue);	/* add one, perhaps malformed */
+	void (*late)(struct subject *s, struct feed *f);	/* what the back end held back happens */
+	void (*good)(struct subject *s);			/* a request that must be served right */
+};
+
 struct subject {
 	const struct kind *kind;
 	struct vio_dev *d;
@@ -26,6 +39,7 @@ struct subject {
 	struct vio_region region[FUZZ_REGIONS + 1];	/* g's, and queue 1's ring */
 	struct vio_disk *disk;
 	struct vio_source *source;
+	struct vio_dial *dial;
 	struct vio_tree *tree;
 	unsigned char *bytes;		/* guard, disk, guard */
 	struct vio_drvq q[QUEUES];	/* where the driver's next chain goes */
@@ -58,6 +72,15 @@ static const char *open_rng(struct subject *s, struct feed *f, const struct vio_
 	    vio_loop_features());
 }
 
+static const char *open_vsock(struct subject *s, struct feed *f, const struct vio_dev_type *t)
+{
+	struct vio_dial_faults faults = { .refuse_nth = take(f, 1) % 8, .reset_nth = 11, .short_nth = 3 };
+
+	s->dial = vio_dial_faulty_open(vio_dial_memory_open(64), &faults);
+	return vio_dev_open(s->d, t, &(struct vio_vsock_options){ .dial = s->dial, .guest_cid = 3, .connections = 4, .buffer = 4096 },
+	    &vio_loop_port, &s->wire, vio_loop_features());
+}
+
 static const char *open_fs(struct subject *s, struct feed *f, const struct vio_dev_type *t)
 {
 	uint8_t every = (uint8_t)take(f, 1);
@@ -69,90 +92,178 @@ static const char *open_fs(struct subject *s, struct feed *f, const struct vio_d
 	    &vio_loop_port, &s->wire, vio_loop_features());
 }
 
-/* ---- What they are asked: the beginning of A is the header's ---- */
+/* ---- A request's buffers: a header in A, data where the input says ---- */
 
-static unsigned ask_blk(unsigned char *header, struct feed *f, uint8_t how)
+static void add(struct subject *s, unsigned queue, const struct vio_buf *b, unsigned r, unsigned w)
 {
-	header[0] = how >> 4;
-	header[8] = (unsigned char)take(f, 1);
-	return 16;
+	vio_drvq_add(&s->q[queue], b, r, w, s);
 }
 
-static unsigned ask_rng(unsigned char *header, struct feed *f, uint8_t how)
+static void blk_request(struct subject *s, struct feed *f, unsigned queue)
 {
-	(void)header, (void)how;
-	take(f, 1);
-	return 0;
+	uint8_t how = (uint8_t)take(f, 1);
+	unsigned char *header = s->region[2].host;
+	struct vio_buf b[4] = { { FUZZ_A, 16 }, { guest_address(f), guest_length(f) }, { guest_address(f), guest_length(f) },
+		{ FUZZ_A + FUZZ_AB, 1 } };
+	bool in = how & 1, two = how & 2;
+
+	memset(header, 0, 16);
+	header[0] = how >> 4;
+	header[8] = (unsigned char)take(f, 1);
+	if (!two)
+		b[2] = b[3];
+	add(s, queue, b, in ? 1 : 2 + two, in ? 2 + two : 1);
+}
+
+static void rng_request(struct subject *s, struct feed *f, unsigned queue)
+{
+	bool two = take(f, 1) & 1;
+	const struct vio_buf b[2] = { { guest_address(f), guest_length(f) }, { guest_address(f), guest_length(f) } };
+
+	add(s, queue, b, 0, 1 + two);
+}
+
+static struct vio_vsock_hdr vsock_header(uint16_t type, uint16_t op, uint32_t port, uint32_t len, uint32_t buf_alloc)
+{
+	return (struct vio_vsock_hdr){ .src_cid = vio_le64_of(3), .dst_cid = vio_le64_of(2), .src_port = vio_le32_of(port),
+		.dst_port = vio_le32_of(1), .len = vio_le32_of(len), .type = vio_le16_of(type), .op = vio_le16_of(op),
+		.buf_alloc = vio_le32_of(buf_alloc) };
+}
+
+static void vsock_request(struct subject *s, struct feed *f, unsigned queue)
+{
+	uint8_t how = (uint8_t)take(f, 1), more = (uint8_t)take(f, 1);
+	struct vio_buf b[2] = { { FUZZ_A, sizeof(struct vio_vsock_hdr) }, { guest_address(f), guest_length(f) } };
+	struct vio_vsock_hdr h = vsock_header(1 + (how >> 3 & 1), how & 7, how >> 4 & 3, more & 1 ? b[1].len : more, 1 << (more & 15));
+
+	if (queue == VIO_VSOCK_RX) {
+		add(s, queue, b + 1, 0, 1);
+		return;
+	}
+	h.flags = vio_le32_of(more >> 4 & 3);
+	memcpy(s->region[2].host, &h, sizeof h);
+	add(s, queue, b, 1 + (more & 1), 0);
 }
 
 /* FUSE: half of the requests begin a session, for without one there is nothing to be had. */
-static unsigned ask_fs(unsigned char *header, struct feed *f, uint8_t how)
+static void fs_request(struct subject *s, struct feed *f, unsigned queue)
 {
-	unsigned char bits = (unsigned char)take(f, 1);
+	uint8_t how = (uint8_t)take(f, 1), bits = (uint8_t)take(f, 1);
+	unsigned char *header = s->region[2].host;
+	const struct vio_buf b[4] = { { FUZZ_A, 64 }, { guest_address(f), guest_length(f) }, { guest_address(f), guest_length(f) } };
 
-	header[0] = 40 + (how >> 4) * 8;
+	memset(header, 0, 64);
+	header[0] = (unsigned char)(40 + (how >> 4) * 8);
 	header[4] = bits & 1 ? VIO_FUSE_INIT : bits >> 1 & 63;
 	header[16] = how >> 6;
 	header[40] = 7;
 	header[44] = 38;
-	return 64;
+	add(s, queue, b, 1 + (how & 1), 1 - (how & 1) + (how >> 1 & 1));
 }
 
-/* ---- What they must answer, whatever was before: false when they don't ---- */
+/* ---- The back end ---- */
 
-static bool run(struct subject *s, unsigned queue, const struct vio_buf *bufs, unsigned r, unsigned w, uint32_t expected)
+static void blk_late(struct subject *s, struct feed *f)
+{
+	(void)f;
+	vio_disk_faulty_release(s->disk);
+}
+
+static void rng_late(struct subject *s, struct feed *f) { vio_source_feed(s->source, take(f, 1)); }
+
+static void vsock_late(struct subject *s, struct feed *f)
+{
+	(void)f;
+	s->wire.clock += UINT64_C(1000000000);
+	vio_loop_tick(&s->wire, 0);
+}
+
+static void fs_late(struct subject *s, struct feed *f)
+{
+	(void)f;
+	vio_tree_memory_release(s->tree);
+}
+
+/* ---- A good request, after whatever was before ---- */
+
+static void served(struct subject *s, unsigned queue, uint32_t length)
 {
 	uint32_t len;
 
-	if (!vio_drvq_add(&s->q[queue], bufs, r, w, s))
-		return false;
-	vio_drvq_kick_due(&s->q[queue]);
 	vio_dev_notified(s->d, queue);
 	vio_loop_pump(&s->wire, 16);
-	return vio_drvq_get(&s->q[queue], &len) == s && len == expected;
+	if (vio_drvq_get(&s->q[queue], &len) != s || len != length)
+		abort();
 }
 
-static bool good_blk(struct subject *s, unsigned char *a)
+static void blk_good(struct subject *s)
 {
 	const struct vio_buf id[] = { { FUZZ_A, 16 }, { FUZZ_A + 64, VIO_BLK_ID_BYTES }, { FUZZ_A + 128, 1 } };
+	unsigned char *a = s->region[2].host;
 
+	memset(a, 0xff, 256);
 	memset(a, 0, 16);
 	a[0] = VIO_BLK_T_GET_ID;
-	return run(s, 0, id, 1, 2, VIO_BLK_ID_BYTES + 1) && a[128] == VIO_BLK_S_OK &&
-	    !memcmp(a + 64, "12345678901234567890", VIO_BLK_ID_BYTES);
+	add(s, 0, id, 1, 2);
+	vio_drvq_kick_due(&s->q[0]);
+	served(s, 0, VIO_BLK_ID_BYTES + 1);
+	if (a[128] != VIO_BLK_S_OK || memcmp(a + 64, "12345678901234567890", VIO_BLK_ID_BYTES))
+		abort();
 }
 
-static bool good_rng(struct subject *s, unsigned char *a)
+static void rng_good(struct subject *s)
 {
-	(void)a;
+	const struct vio_buf b = { FUZZ_A + 64, 20 };
+
+	add(s, 0, &b, 0, 1);
+	vio_drvq_kick_due(&s->q[0]);
 	vio_source_feed(s->source, 100);
-	return run(s, 0, &(struct vio_buf){ FUZZ_A + 64, 20 }, 0, 1, 20);
+	served(s, 0, 20);
 }
 
-static bool good_fs(struct subject *s, unsigned char *a)
+/* Bytes for a connection there is not: a RST comes back. */
+static void vsock_good(struct subject *s)
+{
+	const struct vio_buf tx = { FUZZ_A, sizeof(struct vio_vsock_hdr) }, rx = { FUZZ_A + 64, 64 };
+	struct vio_vsock_hdr h = vsock_header(VIO_VSOCK_TYPE_STREAM, VIO_VSOCK_OP_RW, 99, 0, 0);
+
+	memcpy(s->region[2].host, &h, sizeof h);
+	add(s, VIO_VSOCK_TX, &tx, 1, 0);
+	add(s, VIO_VSOCK_RX, &rx, 0, 1);
+	vio_drvq_kick_due(&s->q[VIO_VSOCK_TX]);
+	vio_drvq_kick_due(&s->q[VIO_VSOCK_RX]);
+	served(s, VIO_VSOCK_TX, 0);
+	served(s, VIO_VSOCK_RX, sizeof h);
+	memcpy(&h, s->region[2].host + 64, sizeof h);
+	if (vio_le16_get(h.op) != VIO_VSOCK_OP_RST || vio_le32_get(h.dst_port) != 99)
+		abort();
+}
+
+static void fs_good(struct subject *s)
 {
 	const struct vio_buf init[] = { { FUZZ_A, 56 }, { FUZZ_A + 64, 80 } };
+	unsigned char *a = s->region[2].host;
 
 	vio_tree_memory_faults(s->tree, &(struct vio_tree_faults){ .fail_every = 0 });
+	memset(a, 0xff, 256);
 	memset(a, 0, 64);
 	a[0] = 56;
 	a[4] = VIO_FUSE_INIT;
 	a[40] = 7;
 	a[44] = 31;
-	return run(s, 1, init, 1, 1, 80) && a[64] == 80 && a[80] == 7 && a[84] == 31;
+	add(s, 1, init, 1, 1);
+	vio_drvq_kick_due(&s->q[1]);
+	served(s, 1, 80);
+	if (a[64] != 80 || a[80] != 7 || a[84] != 31)
+		abort();
 }
 
 /* A type that is not here has no fuzz target: give it a row. */
-static const struct kind {
-	const char *name;
-	const char *(*open)(struct subject *s, struct feed *f, const struct vio_dev_type *t);
-	/* Fill in a request's header; how many bytes of it the device reads. */
-	unsigned (*ask)(unsigned char *header, struct feed *f, uint8_t how);
-	bool (*good)(struct subject *s, unsigned char *a);
-} kinds[] = {
-	{ "blk", open_blk, ask_blk, good_blk },
-	{ "rng", open_rng, ask_rng, good_rng },
-	{ "fs", open_fs, ask_fs, good_fs },
+static const struct kind kinds[] = {
+	{ "blk", open_blk, blk_request, blk_late, blk_good },
+	{ "rng", open_rng, rng_request, rng_late, rng_good },
+	{ "fs", open_fs, fs_request, fs_late, fs_good },
+	{ "vsock", open_vsock, vsock_request, vsock_late, vsock_good },
 };
 
 static void open_type(struct subject *s, struct feed *f)
@@ -165,9 +276,9 @@ static void open_type(struct subject *s, struct feed *f)
 	for (i = 0; i < sizeof kinds / sizeof *kinds && strcmp(kinds[i].name, t->name); i++)
 		;
 	s->d = calloc(1, t->instance);
+	s->kind = &kinds[i];
 	if (i == sizeof kinds / sizeof *kinds || kinds[i].open(s, f, t))
 		abort();
-	s->kind = &kinds[i];
 	s->wire.dev = s->d;
 }
 
@@ -200,26 +311,14 @@ static void bring_up(struct subject *s, uint8_t bits, uint16_t type_bits)
 	vio_dev_set_status(d, VIO_S_ACKNOWLEDGE | VIO_S_DRIVER | VIO_S_FEATURES_OK | VIO_S_DRIVER_OK);
 }
 
-/* One request's buffers: a header in A, data where the input says, status. */
 static void request(struct subject *s, struct feed *f)
 {
-	unsigned i = (unsigned)take(f, 1) % QUEUES;
 	uint8_t how = (uint8_t)take(f, 1);
-	unsigned char *header = s->region[2].host;
-	struct vio_buf b[4] = { { FUZZ_A, 0 }, { guest_address(f), guest_length(f) }, { guest_address(f), guest_length(f) },
-		{ FUZZ_A + FUZZ_AB, 1 } };
-	bool in = how & 1, two = how & 2;
+	unsigned i = how & 1;
 
-	memset(header, 0, 64);
-	b[0].len = s->kind->ask(header, f, how);
-	if (!two)
-		b[2] = b[3];
-	if (b[0].len == 0)
-		vio_drvq_add(&s->q[i], b + 1, 0, 1 + two, s);
-	else
-		vio_drvq_add(&s->q[i], b, in ? 1 : 2 + two, in ? 2 + two : 1, s);
+	s->kind->request(s, f, i);
 	vio_drvq_kick_due(&s->q[i]);
-	if (!(how & 8))
+	if (!(how & 2))
 		vio_dev_notified(s->d, i);
 }
 
@@ -241,16 +340,6 @@ static void resize(struct subject *s, struct feed *f)
 	s->disk->size = take(f, 1) % (DISK / 512 + 1) * 512;
 	if (s->disk->resized)
 		s->disk->resized(s->disk->resized_arg);
-}
-
-static void late_ones(struct subject *s, struct feed *f)
-{
-	if (s->disk)
-		vio_disk_faulty_release(s->disk);
-	else if (s->tree)
-		vio_tree_memory_release(s->tree);
-	else
-		vio_source_feed(s->source, take(f, 1));
 }
 
 static void step(struct subject *s, struct feed *f)
@@ -281,7 +370,7 @@ static void step(struct subject *s, struct feed *f)
 		vio_loop_pump(&s->wire, 4);
 		break;
 	case 10: case 11:
-		late_ones(s, f);
+		s->kind->late(s, f);
 		break;
 	case 12:
 		resize(s, f);
@@ -308,9 +397,7 @@ static void heal(struct subject *s, uint8_t bits)
 	bring_up(s, bits, 0);
 	if (!(vio_dev_status(s->d) & VIO_S_DRIVER_OK) || vio_dev_status(s->d) & VIO_S_NEEDS_RESET)
 		abort();
-	memset(s->region[2].host, 0xff, 256);
-	if (!s->kind->good(s, s->region[2].host))
-		abort();
+	s->kind->good(s);
 	vio_dev_set_status(s->d, 0);
 	if (vio_dev_status(s->d))
 		abort();
@@ -352,6 +439,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	vio_dev_close(s->d);
 	vio_disk_close(s->disk);
 	vio_source_close(s->source);
+	vio_dial_close(s->dial);
 	vio_tree_close(s->tree);
 	free(s->region[1].host);
 	s->g->mem.count = FUZZ_REGIONS;

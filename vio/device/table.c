@@ -4,7 +4,8 @@
 #define TYPES(X) \
 	X(blk) \
 	X(fs) \
-	X(rng)
+	X(rng) \
+	X(vsock)
 
 #define DECLARE(name) extern const struct vio_dev_type vio_dev_##name;
 #define ENTRY(name) &vio_dev_##name,

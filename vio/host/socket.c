@@ -23,9 +23,9 @@ static bool address(const char *path, struct sockaddr_un *a, char *why)
 	return true;
 }
 
-static int make(char *why)
+static int make(bool messages, char *why)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_UNIX, (messages ? SOCK_SEQPACKET : SOCK_STREAM) | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		vio_refuse(why, "cannot make a Unix socket: %s; raise the limit of open files (ulimit -n)", strerror(errno));
 	return fd;
@@ -95,7 +95,7 @@ static bool bind_path(int fd, const struct vio_socket_options *o, char *why)
 
 int vio_socket_listen(const struct vio_socket_options *o, char *why)
 {
-	int fd = make(why);
+	int fd = make(o->messages, why);
 	if (fd >= 0 && !bind_path(fd, o, why)) {
 		close(fd);
 		return -1;
@@ -106,7 +106,7 @@ int vio_socket_listen(const struct vio_socket_options *o, char *why)
 int vio_socket_connect(const char *path, const char *remedy, char *why)
 {
 	struct sockaddr_un a;
-	int fd = address(path, &a, why) ? make(why) : -1;
+	int fd = address(path, &a, why) ? make(false, why) : -1;
 	if (fd < 0)
 		return -1;
 	if (!connect(fd, (const struct sockaddr *)&a, sizeof a))

@@ -10,6 +10,7 @@ struct vio_socket_options {
 	mode_t mode;			/* of the socket file: who may connect needs write permission */
 	bool has_group;
 	gid_t group;
+	bool messages;			/* SOCK_SEQPACKET instead of SOCK_STREAM */
 };
 
 /*
