@@ -1,5 +1,5 @@
 /* vio vsock: sockets between guests and this host over vhost-user. */
-#include "daemon.h"
+#include "control.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -172,6 +172,45 @@ static bool open_vsock(struct vio_unit *u, struct vio_loop *const *loops, unsign
 
 static void close_vsock(struct vio_unit *u) { close_backend(u->backend); }
 
+/* ---- The control socket ---- */
+
+enum { LISTED = 256 };
+struct listing { json_t *list; uint32_t skip; };
+
+static bool list_one(void *arg, const struct vio_vsock_connection *c)
+{
+	struct listing *l = arg;
+	if (l->skip) {
+		l->skip--;
+		return true;
+	}
+	json_array_append_new(l->list, json_pack("{s:I, s:I, s:I, s:s, s:s, s:s, s:I, s:I, s:I}", "cid", (json_int_t)c->cid,
+	    "port", (json_int_t)c->port, "guest_port", (json_int_t)c->guest_port, "type", c->message ? "seqpacket" : "stream",
+	    "from", c->from_guest ? "guest" : "host", "state", c->state, "received", (json_int_t)c->received,
+	    "sent", (json_int_t)c->sent, "waiting", (json_int_t)c->waiting));
+	return json_array_size(l->list) < LISTED;
+}
+
+static bool connections(struct vio_command *c, char *why)
+{
+	struct listing l = { json_array(), (uint32_t)vio_command_number(c, "from", 0) };
+	(void)why;
+	vio_vsock_each(c->unit->dev, list_one, &l);
+	json_object_set_new(c->answer, "connections", l.list);
+	json_object_set_new(c->answer, "count", json_integer(vio_vsock_connections(c->unit->dev)));
+	return true;
+}
+
+static const struct vio_verb verbs[] = {
+	{ "connections", "[from:number]", "Lists the connections, at most 256 at a time.", false, connections },
+	{ NULL, NULL, NULL, false, NULL },
+};
+
+static void stats(struct vio_unit *u, json_t *into)
+{
+	json_object_set_new(into, "vsock", json_pack("{s:I}", "connections", (json_int_t)vio_vsock_connections(u->dev)));
+}
+
 /* The socket files are removed at the end. */
 static void grant(struct vio_unit *u, struct vio_sandbox_options *o)
 {
@@ -198,5 +237,5 @@ const struct vio_service vio_service_vsock = {
 		.common = vio_daemon_options, .common_count = VIO_OPT_COMMON,
 		.own = options, .own_count = END - VIO_OPT_COMMON,
 	},
-	.check = check, .open = open_vsock, .close = close_vsock, .calls = calls, .grant = grant,
+	.verbs = verbs, .stats = stats, .check = check, .open = open_vsock, .close = close_vsock, .calls = calls, .grant = grant,
 };

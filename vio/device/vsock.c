@@ -373,6 +373,12 @@ static void vsock_queue_stop(struct vio_dev *d, struct vio_devq *q)
 	vsock_of(d)->q[q->index] = NULL;
 }
 
+static bool vsock_unlimited(const struct vio_dev *d, unsigned queue)
+{
+	(void)d;
+	return queue == VIO_VSOCK_EVENT;
+}
+
 static void vsock_reset(struct vio_dev *d)
 {
 	struct vsock *v = vsock_of(d);
@@ -453,6 +459,8 @@ const struct vio_dev_type vio_dev_vsock = {
 	.queue_size_max = VIO_RING_SIZE_MAX,
 	.instance = sizeof(struct vsock),
 	.request = sizeof(struct vio_chain),
+	.unlimited = vsock_unlimited,
+	.no_replay = true,		/* connections do not outlive their device */
 	.backend = VIO_BACKEND_DIAL,
 	.open = vsock_open,
 	.close = vsock_close,

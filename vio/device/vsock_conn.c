@@ -517,6 +517,7 @@ bool vio_vsock_connect(struct vsock *v, const struct vsock_packet *p)
 		return false;
 	}
 	use_line(c, l);
+	c->from_guest = true;
 	c->state = CONN_CALLING;
 	if (l->answered)
 		answered(c);
@@ -583,4 +584,27 @@ static void on_line(void *arg, unsigned what)
 		gone_deaf(c);
 	else
 		vio_vsock_drain(c);
+}
+
+/* ---- For the operator ---- */
+
+void vio_vsock_each(const struct vio_dev *d, bool (*each)(void *arg, const struct vio_vsock_connection *c), void *arg)
+{
+	static const char *const states[] = {
+		[CONN_CALLING] = "calling", [CONN_ASKING] = "asking", [CONN_OPEN] = "open", [CONN_ENDING] = "ending",
+		[CONN_DEAD] = "dead", [CONN_LINGERING] = "lingering",
+	};
+	const struct vsock *v = (const struct vsock *)d;
+	uint32_t left = v->count;
+
+	for (unsigned i = 0; i <= VSOCK_BUCKETS && left; i++)
+		for (const struct conn *c = i < VSOCK_BUCKETS ? v->bucket[i] : v->lingering.first; c;
+		    c = i < VSOCK_BUCKETS ? c->hash_next : c->timed.next) {
+			struct vio_vsock_connection told = { .cid = c->cid, .port = c->port, .guest_port = c->guest_port,
+				.message = c->message, .from_guest = c->from_guest, .state = states[c->state],
+				.received = c->rx_cnt, .sent = c->tx_cnt, .waiting = c->in.used };
+			left--;
+			if (!each(arg, &told))
+				return;
+		}
 }

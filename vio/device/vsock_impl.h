@@ -44,7 +44,7 @@ struct conn {
 	uint8_t owed;			/* OWE_* */
 	uint8_t guest_shut, host_shut;	/* VIO_VSOCK_SHUTDOWN_*: what the one and the other said it will not do any more */
 	uint8_t told_shut;		/* of host_shut */
-	bool message;			/* SEQPACKET */
+	bool message, from_guest;	/* SEQPACKET; the guest has asked for it */
 	bool hashed;
 	bool readable;			/* the line may have bytes */
 	bool drain_more;		/* the line may take more */

@@ -17,7 +17,7 @@
 #include <unistd.h>
 #include <vio/host/dial_socket.h>
 
-enum { CALLERS = 64, LINE_BYTES = 32, ACCEPTS = 16, TRIES = 64, LONGEST_SUFFIX = sizeof "_4294967295" - 1 };
+enum { BACKLOG = 1024, CALLERS = 64, LINE_BYTES = 32, ACCEPTS = 16, TRIES = 64, LONGEST_SUFFIX = sizeof "_4294967295" - 1 };
 #define CALLER_NS UINT64_C(10000000000)
 #define RETRY_NS UINT64_C(5000000)
 #define LOOK_NS UINT64_C(100000000)
@@ -330,6 +330,7 @@ static bool listen_at(struct unix_dial *u, unsigned i, const struct vio_dial_uni
 	int fd = vio_socket_listen(&so, why);
 	if (fd < 0)
 		return false;
+	listen(fd, BACKLOG);
 	if (l->message)		/* inherited by what is accepted: see dial_socket.c */
 		setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &(int){ 1 }, sizeof(int));
 	l->watch = (struct vio_watch){ .fd = fd, .events = EPOLLIN, .ready = on_listener, .arg = l };

@@ -25,6 +25,7 @@ static const char *answer_u64(struct vio_vhost_work *w, uint64_t v)
  */
 static const struct front_ends { uint32_t device; uint64_t passed, kept; bool pairs; } front_ends[] = {
 	{ VIO_ID_RNG, BIT(24) /* NOTIFY_ON_EMPTY */ | BIT(27) /* ANY_LAYOUT */ | BIT(VIO_F_RING_RESET), 0, false },
+	{ VIO_ID_VSOCK, BIT(24) | BIT(27) | BIT(VIO_F_RING_RESET), 0, false },
 	{ VIO_ID_NET, BIT(24) | BIT(27) | BIT(6) /* GSO */, BIT(VIO_NET_F_CTRL_VQ) | BIT(VIO_NET_F_MAC) | BIT(VIO_NET_F_STATUS), true },
 };
 

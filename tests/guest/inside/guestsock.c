@@ -5,6 +5,7 @@
  *	guestsock talk CID PORT stream|seqpacket BYTES  say so many bytes, hear them back; then end one direction, hear the end
  *	guestsock many CID PORT COUNT                   so many connections at once, each talked to in turn
  *	guestsock nobody CID PORT                       a port that nobody listens on refuses
+ *	guestsock hold CID PORT                         connect, and wait until the other side hangs up
  *
  * Byte i is (i * 7 + (i >> 8) * 13 + seed), so that what is lost, repeated or moved shows.  Messages have uneven lengths, and each
  * must come back as it was sent.
@@ -214,6 +215,16 @@ static int nobody(char **arg)
 	return 0;
 }
 
+static int hold(char **arg)
+{
+	int fd = dial(arg[0], arg[1], SOCK_STREAM);
+
+	if (recv(fd, in, sizeof in, 0) != 0)
+		fail("recv");
+	printf("the host has hung up\n");
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 4 && !strcmp(argv[1], "echo"))
@@ -224,6 +235,8 @@ int main(int argc, char **argv)
 		return many(argv + 2);
 	if (argc == 4 && !strcmp(argv[1], "nobody"))
 		return nobody(argv + 2);
+	if (argc == 4 && !strcmp(argv[1], "hold"))
+		return hold(argv + 2);
 	fprintf(stderr, "see the head of guestsock.c\n");
 	return 2;
 }
