@@ -1,5 +1,6 @@
 /* What links share: see link_impl.h. */
 #include <vio/host/link_impl.h>
+#include <linux/virtio_net.h>
 #include <string.h>
 
 #ifndef VIRTIO_NET_HDR_GSO_UDP_L4	/* newer than some headers */
@@ -23,22 +24,21 @@ unsigned vio_link_uses(const struct vio_frame *f)
 	    | (f->flags & VIO_FRAME_NEEDS_CSUM ? VIO_LINK_CSUM : 0u);
 }
 
-struct virtio_net_hdr vio_link_to_vnet(const struct vio_frame *f)
+void vio_link_to_vnet(struct virtio_net_hdr *h, const struct vio_frame *f)
 {
-	struct virtio_net_hdr h = { 0 };
+	*h = (struct virtio_net_hdr){ 0 };
 	if (f->flags & VIO_FRAME_NEEDS_CSUM) {
-		h.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
-		h.csum_start = f->csum_start;
-		h.csum_offset = f->csum_offset;
+		h->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+		h->csum_start = f->csum_start;
+		h->csum_offset = f->csum_offset;
 	} else if (f->flags & VIO_FRAME_CSUM_VALID) {
-		h.flags = VIRTIO_NET_HDR_F_DATA_VALID;
+		h->flags = VIRTIO_NET_HDR_F_DATA_VALID;
 	}
 	if (f->gso && f->gso < GSO_TYPES) {
-		h.gso_type = (unsigned char)(gso_types[f->gso] | (f->ecn ? VIRTIO_NET_HDR_GSO_ECN : 0));
-		h.gso_size = f->gso_size;
+		h->gso_type = (unsigned char)(gso_types[f->gso] | (f->ecn ? VIRTIO_NET_HDR_GSO_ECN : 0));
+		h->gso_size = f->gso_size;
 	}
-	h.hdr_len = f->header;
-	return h;
+	h->hdr_len = f->header;
 }
 
 bool vio_link_from_vnet(struct vio_frame *f, const struct virtio_net_hdr *h, size_t frame_bytes)

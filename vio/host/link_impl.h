@@ -5,14 +5,15 @@
 #ifndef VIO_HOST_LINK_IMPL_H
 #define VIO_HOST_LINK_IMPL_H
 #include <vio/host/link.h>
-#include <linux/virtio_net.h>
 VIO_BEGIN_DECLS
+
+struct virtio_net_hdr;		/* <linux/virtio_net.h>, which C++ can't read */
 
 /* The VIO_LINK_* offloads that a frame makes use of. */
 unsigned vio_link_uses(const struct vio_frame *f);
 
 /* To and from the header that stands before a frame; its numbers are in host order.  False: no such frame. */
-struct virtio_net_hdr vio_link_to_vnet(const struct vio_frame *f);
+void vio_link_to_vnet(struct virtio_net_hdr *h, const struct vio_frame *f);
 bool vio_link_from_vnet(struct vio_frame *f, const struct virtio_net_hdr *h, size_t frame_bytes);
 
 /* TUN_F_* for what may be delivered. */

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <linux/rtnetlink.h>
+#include <linux/virtio_net.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -85,11 +86,12 @@ static unsigned pieces_of(struct tap_lane *t, struct vio_cur bytes, struct vio_s
 static enum vio_sent tap_send(struct vio_link_lane *l, const struct vio_frame *f, struct vio_cur bytes)
 {
 	struct tap_lane *t = (struct tap_lane *)l;
-	struct virtio_net_hdr h = vio_link_to_vnet(f);
+	struct virtio_net_hdr h;
 	struct vio_seg v[1 + PIECES] = { { &h, sizeof h } };
 	ssize_t r;
 	if (bytes.left > VIO_FRAME_MAX)
 		return VIO_SENT_DROPPED;
+	vio_link_to_vnet(&h, f);
 	unsigned n = pieces_of(t, bytes, v + 1), from = !t->tap->vnet;
 	do
 		r = writev(t->fd, (const struct iovec *)(v + from), (int)(n + 1 - from));
