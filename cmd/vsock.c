@@ -177,7 +177,7 @@ static void close_vsock(struct vio_unit *u) { close_backend(u->backend); }
 enum { LISTED = 256 };
 struct listing { json_t *list; uint32_t skip; };
 
-static bool list_one(void *arg, const struct vio_vsock_connection *c)
+static bool list_one(void *arg, const struct vio_vsock_dev_connection *c)
 {
 	struct listing *l = arg;
 	if (l->skip) {
@@ -195,9 +195,9 @@ static bool connections(struct vio_command *c, char *why)
 {
 	struct listing l = { json_array(), (uint32_t)vio_command_number(c, "from", 0) };
 	(void)why;
-	vio_vsock_each(c->unit->dev, list_one, &l);
+	vio_vsock_dev_each(c->unit->dev, list_one, &l);
 	json_object_set_new(c->answer, "connections", l.list);
-	json_object_set_new(c->answer, "count", json_integer(vio_vsock_connections(c->unit->dev)));
+	json_object_set_new(c->answer, "count", json_integer(vio_vsock_dev_connections(c->unit->dev)));
 	return true;
 }
 
@@ -208,7 +208,7 @@ static const struct vio_verb verbs[] = {
 
 static void stats(struct vio_unit *u, json_t *into)
 {
-	json_object_set_new(into, "vsock", json_pack("{s:I}", "connections", (json_int_t)vio_vsock_connections(u->dev)));
+	json_object_set_new(into, "vsock", json_pack("{s:I}", "connections", (json_int_t)vio_vsock_dev_connections(u->dev)));
 }
 
 /* The socket files are removed at the end. */

@@ -48,26 +48,31 @@ static inline void vsock_begin(struct vsock_rig *b, struct vio_features f, unsig
 	rig_kick(b->g, VIO_VSOCK_RX);
 }
 
-static inline struct vsock_rig *vsock_new(void)
+/* The world's end of a connection holds room bytes. */
+static inline struct vsock_rig *vsock_new_room(uint32_t room)
 {
 	struct vsock_rig *b = calloc(1, sizeof *b);
 
 	assert_non_null(b);
 	b->g = rig_new();
-	b->dial = vio_dial_memory_open(ROOM);
+	b->dial = vio_dial_memory_open(room);
 	b->o = (struct vio_vsock_options){ .dial = b->dial, .guest_cid = CID, .buffer = BUFFER, .connections = 64, .seed = 1 };
 	b->rx_bytes = RX_BYTES;
 	return b;
 }
 
-static inline struct vsock_rig *vsock_start(void)
+static inline struct vsock_rig *vsock_new(void) { return vsock_new_room(ROOM); }
+
+static inline struct vsock_rig *vsock_start_room(uint32_t room)
 {
-	struct vsock_rig *b = vsock_new();
+	struct vsock_rig *b = vsock_new_room(room);
 
 	assert_null(rig_open(b->g, &vio_dev_vsock, &b->o));
 	vsock_begin(b, BITS(ALL_VSOCK), RX_BUFFERS);
 	return b;
 }
+
+static inline struct vsock_rig *vsock_start(void) { return vsock_start_room(ROOM); }
 
 static inline void vsock_close(struct vsock_rig *b)
 {
@@ -146,6 +151,18 @@ static inline void vsock_bytes(struct vsock_rig *b, const void *data, uint32_t n
 	vsock_send(b, p, data, n);
 }
 
+/* Bytes of a message, in one packet. */
+static inline void vsock_message(struct vsock_rig *b, const void *data, uint32_t n, uint32_t flags)
+{
+	struct packet p = packet_of(VIO_VSOCK_OP_RW);
+
+	p.type = VIO_VSOCK_TYPE_SEQPACKET;
+	p.len = n;
+	p.flags = flags;
+	p.fwd_cnt = b->received[p.src_port];
+	vsock_send(b, p, data, n);
+}
+
 /* The next packet for the guest, whose buffer is given again at once.  False: none. */
 static inline bool vsock_get(struct vsock_rig *b, struct packet *p)
 {
@@ -182,6 +199,20 @@ static inline void vsock_expect(struct vsock_rig *b, uint16_t op)
 		fail_msg("operation %u came, not %u", p.op, op);
 	assert_int_equal(p.dst_cid, CID);
 }
+
+/* ... and returns it. */
+static inline struct packet vsock_expected(struct vsock_rig *b, uint16_t op)
+{
+	struct packet p = { 0 };
+
+	if (!vsock_get(b, &p))
+		fail_msg("operation %u did not come", op);
+	if (p.op != op)
+		fail_msg("operation %u came, not %u", p.op, op);
+	return p;
+}
+
+static inline uint32_t vsock_count(const struct vsock_rig *b) { return vio_vsock_dev_connections(b->g->dev); }
 
 static inline void vsock_silence(struct vsock_rig *b)
 {

@@ -16,7 +16,7 @@
 
 enum { HDR = sizeof(struct vio_vsock_hdr) };
 
-uint32_t vio_vsock_connections(const struct vio_dev *d) { return ((const struct vsock *)d)->count; }
+uint32_t vio_vsock_dev_connections(const struct vio_dev *d) { return ((const struct vsock *)d)->count; }
 
 /* ---- Transmit: from the guest ---- */
 
@@ -50,14 +50,14 @@ static bool take_packet(struct vsock *v, struct vio_chain *c)
 	};
 	if (vio_le64_get(h.src_cid) != v->cid)
 		return false;		/* 5.10.6.4: not this guest's; there is nobody to answer */
-	if (!vio_vsock_has_type(v, p.type)) {
+	if (!vio_vsock_dev_has_type(v, p.type)) {
 		answer_reset(v, &p);	/* 5.10.6.4 */
 		return false;
 	}
-	struct conn *conn = vio_vsock_find(v, p.cid, p.port, p.guest_port);
+	struct conn *conn = vio_vsock_dev_find(v, p.cid, p.port, p.guest_port);
 	if (conn)
-		return vio_vsock_take(conn, &p, c->r);
-	if (p.op != VIO_VSOCK_OP_REQUEST || !vio_vsock_connect(v, &p))
+		return vio_vsock_dev_take(conn, &p, c->r);
+	if (p.op != VIO_VSOCK_OP_REQUEST || !vio_vsock_dev_connect(v, &p))
 		answer_reset(v, &p);
 	return p.op <= VIO_VSOCK_OP_CREDIT_REQUEST && p.op != VIO_VSOCK_OP_INVALID && p.len <= c->r.left;
 }
@@ -160,9 +160,9 @@ static void no_bytes(struct conn *c, long got)
 {
 	c->readable = false;
 	if (got == VIO_LINE_RESET)
-		vio_vsock_kill(c, true);
+		vio_vsock_dev_kill(c, true);
 	else if (got == VIO_LINE_END)
-		vio_vsock_host_shut(c, c->line->deaf ? VIO_VSOCK_SHUTDOWN_BOTH : VIO_VSOCK_SHUTDOWN_SEND);
+		vio_vsock_dev_host_shut(c, c->line->deaf ? VIO_VSOCK_SHUTDOWN_BOTH : VIO_VSOCK_SHUTDOWN_SEND);
 }
 
 /* Read from the line into the guest's buffer, behind the place of the header. */
@@ -200,7 +200,7 @@ static bool fetch_message(struct conn *c)
 	c->out_eor = c->line->eor;
 	if (c->out_len <= c->peer_alloc)
 		return true;
-	vio_vsock_kill(c, true);
+	vio_vsock_dev_kill(c, true);
 	return false;
 }
 
@@ -223,7 +223,7 @@ static bool send_message(struct vsock *v, struct vio_chain *chain, struct conn *
 /* 5.10.6.3: as far as the guest has room. */
 static bool send_data(struct vsock *v, struct vio_chain *chain, struct conn *c)
 {
-	uint32_t credit = vio_vsock_credit(c), most = least(least(chain->w.left - HDR, VSOCK_PACKET), credit);
+	uint32_t credit = vio_vsock_dev_credit(c), most = least(least(chain->w.left - HDR, VSOCK_PACKET), credit);
 
 	if (c->state != CONN_OPEN || !(c->readable || c->out_len) || c->guest_shut & VIO_VSOCK_SHUTDOWN_RECEIVE)
 		return false;
@@ -249,7 +249,7 @@ static bool has_work(const struct conn *c)
 	if (c->owed || c->drain_more)
 		return true;
 	return c->state == CONN_OPEN && (c->readable || c->out_len) && !(c->guest_shut & VIO_VSOCK_SHUTDOWN_RECEIVE) &&
-	    (vio_vsock_credit(c) || !c->asked);
+	    (vio_vsock_dev_credit(c) || !c->asked);
 }
 
 /* The connection whose turn it is; what needs no buffer of the guest is done on the way.  NULL: nobody has anything. */
@@ -259,13 +259,13 @@ static struct conn *next_conn(struct vsock *v)
 
 	while ((c = v->work.first)) {
 		if (c->drain_more) {
-			vio_vsock_idle(c);
-			vio_vsock_work(c);		/* to the end: others first */
-			vio_vsock_drain(c);
+			vio_vsock_dev_idle(c);
+			vio_vsock_dev_work(c);		/* to the end: others first */
+			vio_vsock_dev_drain(c);
 		} else if (has_work(c)) {
 			return c;
 		} else {
-			vio_vsock_idle(c);
+			vio_vsock_dev_idle(c);
 		}
 	}
 	return NULL;
@@ -281,12 +281,12 @@ static bool fill(struct vsock *v, struct vio_chain *chain)
 		return true;
 	}
 	while ((c = next_conn(v))) {
-		vio_vsock_idle(c);
+		vio_vsock_dev_idle(c);
 		bool said = serve(v, chain, c);
 		if (c->state == CONN_DEAD && !c->owed)
-			vio_vsock_free(c);
+			vio_vsock_dev_free(c);
 		else if (has_work(c))
-			vio_vsock_work(c);
+			vio_vsock_dev_work(c);
 		if (said || chain->w.left == HDR)
 			return said;
 	}
@@ -298,7 +298,7 @@ static void rx_queue(struct vsock *v, struct vio_devq *q)
 	uint64_t moved = 0;
 	struct vio_chain *c;
 
-	vio_vsock_timeouts(v);
+	vio_vsock_dev_timeouts(v);
 	while (v->resets || next_conn(v)) {
 		if (!(c = vio_devq_pop(q)))
 			return;
@@ -383,7 +383,7 @@ static void vsock_reset(struct vio_dev *d)
 {
 	struct vsock *v = vsock_of(d);
 
-	vio_vsock_forget_all(v);
+	vio_vsock_dev_forget_all(v);
 	v->known = v->event_due = false;
 }
 
@@ -404,7 +404,7 @@ static const char *vsock_load(struct vio_dev *d, const void *from, size_t n)
 	(void)from;		/* another guest_cid is what the event is for: the driver reads it again */
 	if (n != sizeof v->config)
 		return "the saved state of the socket device is not a context id: it was saved by another program";
-	vio_vsock_forget_all(v);
+	vio_vsock_dev_forget_all(v);
 	v->event_due = v->known = true;
 	return NULL;
 }
@@ -434,7 +434,7 @@ static const char *vsock_open(struct vio_dev *d, const void *options)
 	d->queues = VIO_VSOCK_QUEUES;
 	d->queue_size_max = o->queue_size ? o->queue_size : 256;
 	d->config = (uint8_t *)&v->config;
-	v->dial->incoming = vio_vsock_incoming;
+	v->dial->incoming = vio_vsock_dev_incoming;
 	v->dial->arg = v;
 	return NULL;
 }
@@ -443,7 +443,7 @@ static void vsock_close(struct vio_dev *d)
 {
 	struct vsock *v = vsock_of(d);
 
-	vio_vsock_forget_all(v);
+	vio_vsock_dev_forget_all(v);
 	v->dial->incoming = NULL;
 	v->dial->arg = NULL;
 }

@@ -22,8 +22,8 @@ struct vio_vsock_options {
 extern const struct vio_dev_type vio_dev_vsock;
 
 /* For the operator, in the home thread: how many connections there are, and what each is about. */
-uint32_t vio_vsock_connections(const struct vio_dev *d);
-struct vio_vsock_connection {
+uint32_t vio_vsock_dev_connections(const struct vio_dev *d);
+struct vio_vsock_dev_connection {
 	uint64_t cid;			/* the other side's */
 	uint32_t port, guest_port;
 	bool message, from_guest;	/* SEQPACKET; the guest has asked for it */
@@ -32,6 +32,6 @@ struct vio_vsock_connection {
 	uint32_t waiting;		/* bytes that the host has not taken yet */
 };
 /* Until each() gives false. */
-void vio_vsock_each(const struct vio_dev *d, bool (*each)(void *arg, const struct vio_vsock_connection *c), void *arg);
+void vio_vsock_dev_each(const struct vio_dev *d, bool (*each)(void *arg, const struct vio_vsock_dev_connection *c), void *arg);
 VIO_END_DECLS
 #endif

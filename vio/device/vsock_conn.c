@@ -42,7 +42,7 @@ static void list_remove(struct conn_list *l, struct conn *c, size_t which)
 	k->on = false;
 }
 
-void vio_vsock_work(struct conn *c)
+void vio_vsock_dev_work(struct conn *c)
 {
 	struct vsock *v = c->v;
 
@@ -52,12 +52,12 @@ void vio_vsock_work(struct conn *c)
 		vio_dev_wake(v->q[VIO_VSOCK_RX]);
 }
 
-void vio_vsock_idle(struct conn *c) { list_remove(&c->v->work, c, WORK); }
+void vio_vsock_dev_idle(struct conn *c) { list_remove(&c->v->work, c, WORK); }
 
 static void owe(struct conn *c, uint8_t what)
 {
 	c->owed |= what;
-	vio_vsock_work(c);
+	vio_vsock_dev_work(c);
 }
 
 /* ---- Time: one span for all, so that the list is in order by itself ---- */
@@ -88,12 +88,12 @@ static void wait_no_more(struct conn *c)
 		list_remove(&c->v->timed, c, TIMED);
 }
 
-void vio_vsock_timeouts(struct vsock *v)
+void vio_vsock_dev_timeouts(struct vsock *v)
 {
 	uint64_t now = vio_dev_now(&v->dev);
 
 	while (v->timed.first && v->timed.first->due <= now)
-		vio_vsock_kill(v->timed.first, true);
+		vio_vsock_dev_kill(v->timed.first, true);
 	if (v->alarm <= now)
 		v->alarm = UINT64_MAX;		/* it has rung */
 	set_alarm(v);
@@ -111,7 +111,7 @@ static unsigned bucket_of(const struct vsock *v, uint64_t cid, uint32_t port, ui
 	return (unsigned)(h >> 40) % VSOCK_BUCKETS;
 }
 
-struct conn *vio_vsock_find(struct vsock *v, uint64_t cid, uint32_t port, uint32_t guest_port)
+struct conn *vio_vsock_dev_find(struct vsock *v, uint64_t cid, uint32_t port, uint32_t guest_port)
 {
 	struct conn *c = v->bucket[bucket_of(v, cid, port, guest_port)];
 
@@ -130,7 +130,7 @@ static void unhash(struct conn *c)
 	c->hashed = false;
 }
 
-bool vio_vsock_has_type(const struct vsock *v, uint16_t type)
+bool vio_vsock_dev_has_type(const struct vsock *v, uint16_t type)
 {
 	struct vio_features f = v->dev.accepted;
 
@@ -170,12 +170,12 @@ static void hang_up(struct conn *c, bool reset)
 		l->ops->close(l, reset);
 }
 
-void vio_vsock_free(struct conn *c)
+void vio_vsock_dev_free(struct conn *c)
 {
 	struct vsock *v = c->v;
 
 	hang_up(c, true);
-	vio_vsock_idle(c);
+	vio_vsock_dev_idle(c);
 	list_remove(c->state == CONN_LINGERING ? &v->lingering : &v->timed, c, TIMED);
 	if (c->hashed)
 		unhash(c);
@@ -183,26 +183,26 @@ void vio_vsock_free(struct conn *c)
 	v->dev.port->free(v->dev.port_arg, c, c->bytes);
 }
 
-void vio_vsock_kill(struct conn *c, bool reset)
+void vio_vsock_dev_kill(struct conn *c, bool reset)
 {
 	hang_up(c, reset);
 	if (c->state == CONN_LINGERING) {
-		vio_vsock_free(c);
+		vio_vsock_dev_free(c);
 		return;
 	}
 	wait_no_more(c);
 	c->state = CONN_DEAD;
 	c->owed = OWE_RST;
-	vio_vsock_work(c);
+	vio_vsock_dev_work(c);
 }
 
-void vio_vsock_forget_all(struct vsock *v)
+void vio_vsock_dev_forget_all(struct vsock *v)
 {
 	while (v->lingering.first)
-		vio_vsock_free(v->lingering.first);
+		vio_vsock_dev_free(v->lingering.first);
 	for (unsigned i = 0; i < VSOCK_BUCKETS && v->count; i++)
 		while (v->bucket[i])
-			vio_vsock_free(v->bucket[i]);
+			vio_vsock_dev_free(v->bucket[i]);
 	v->resets = 0;
 }
 
@@ -217,15 +217,15 @@ static bool take_credit(struct conn *c, const struct vsock_packet *p)
 		c->peer_fwd = p->fwd_cnt;
 	}
 	c->peer_alloc = p->buf_alloc;
-	if (vio_vsock_credit(c)) {
+	if (vio_vsock_dev_credit(c)) {
 		c->asked = false;
 		if (c->readable || c->out_len)
-			vio_vsock_work(c);
+			vio_vsock_dev_work(c);
 	}
 	return true;
 }
 
-uint32_t vio_vsock_credit(const struct conn *c)
+uint32_t vio_vsock_dev_credit(const struct conn *c)
 {
 	uint32_t most = c->peer_alloc < INT32_MAX ? c->peer_alloc : INT32_MAX, flying = c->tx_cnt - c->peer_fwd;
 
@@ -235,18 +235,26 @@ uint32_t vio_vsock_credit(const struct conn *c)
 /* As the guest knows it: how much more it may send. */
 static uint32_t guest_credit(const struct conn *c) { return c->v->buffer - (c->rx_cnt - c->told_fwd); }
 
-/* Tell the guest of room when a quarter of the buffer has become free, or when it may believe that there is hardly any. */
-static void passed_on(struct conn *c, uint32_t n)
+/*
+ * Tell the guest of room when a quarter of the buffer has become free, or when it may believe that there is hardly any: asked
+ * whenever either count has moved, or a guest that used up what it knew of would wait for ever.
+ */
+static void tell_credit(struct conn *c)
 {
-	c->fwd_cnt += n;
 	if (c->fwd_cnt != c->told_fwd &&
 	    (c->fwd_cnt - c->told_fwd >= c->v->buffer / 4 || guest_credit(c) < c->v->buffer / 4) && c->state == CONN_OPEN)
 		owe(c, OWE_CREDIT);
 }
 
+static void passed_on(struct conn *c, uint32_t n)
+{
+	c->fwd_cnt += n;
+	tell_credit(c);
+}
+
 /* ---- Ends ---- */
 
-void vio_vsock_host_shut(struct conn *c, uint8_t what)
+void vio_vsock_dev_host_shut(struct conn *c, uint8_t what)
 {
 	c->host_shut |= what;
 	if (c->host_shut & c->guest_shut & VIO_VSOCK_SHUTDOWN_RECEIVE)
@@ -269,11 +277,11 @@ static void gone_deaf(struct conn *c)
 	vio_fifo_drop(&c->in, n);
 	passed_on(c, n);
 	if (c->state == CONN_LINGERING)
-		vio_vsock_free(c);
+		vio_vsock_dev_free(c);
 	else if (c->guest_shut == VIO_VSOCK_SHUTDOWN_BOTH)
-		vio_vsock_kill(c, false);
+		vio_vsock_dev_kill(c, false);
 	else
-		vio_vsock_host_shut(c, VIO_VSOCK_SHUTDOWN_RECEIVE);
+		vio_vsock_dev_host_shut(c, VIO_VSOCK_SHUTDOWN_RECEIVE);
 }
 
 /* All that the guest sent has been passed on. */
@@ -281,16 +289,16 @@ static void drained(struct conn *c)
 {
 	if (c->state == CONN_LINGERING) {
 		hang_up(c, false);
-		vio_vsock_free(c);
+		vio_vsock_dev_free(c);
 	} else if (c->guest_shut == VIO_VSOCK_SHUTDOWN_BOTH) {
-		vio_vsock_kill(c, false);
+		vio_vsock_dev_kill(c, false);
 	} else if (c->guest_shut & VIO_VSOCK_SHUTDOWN_SEND && !c->write_shut) {
 		c->write_shut = true;
 		c->line->ops->shutdown(c->line, VIO_LINE_WRITE);
 	}
 }
 
-void vio_vsock_drain(struct conn *c)
+void vio_vsock_dev_drain(struct conn *c)
 {
 	struct vio_fifo_cur part;
 	unsigned what = 0, budget = VSOCK_DRAIN;
@@ -306,7 +314,7 @@ void vio_vsock_drain(struct conn *c)
 		}
 		if (!budget--) {
 			c->drain_more = true;
-			vio_vsock_work(c);
+			vio_vsock_dev_work(c);
 			return;
 		}
 		vio_fifo_front(&c->in, n, &part);
@@ -315,7 +323,7 @@ void vio_vsock_drain(struct conn *c)
 		if (went == VIO_LINE_NONE)
 			return;
 		if (went == VIO_LINE_RESET) {
-			vio_vsock_kill(c, true);
+			vio_vsock_dev_kill(c, true);
 			return;
 		}
 		if (went == VIO_LINE_END) {
@@ -332,13 +340,13 @@ void vio_vsock_drain(struct conn *c)
 static void linger(struct conn *c)
 {
 	wait_no_more(c);
-	vio_vsock_idle(c);
+	vio_vsock_dev_idle(c);
 	c->owed = 0;
 	c->readable = false;
 	unhash(c);
 	c->state = CONN_LINGERING;
 	list_add(&c->v->lingering, c, TIMED);
-	vio_vsock_drain(c);
+	vio_vsock_dev_drain(c);
 }
 
 /* ---- Packets of the guest ---- */
@@ -352,7 +360,7 @@ static bool take_reset(struct conn *c)
 		return true;
 	}
 	hang_up(c, c->guest_shut != VIO_VSOCK_SHUTDOWN_BOTH);
-	vio_vsock_free(c);
+	vio_vsock_dev_free(c);
 	return true;
 }
 
@@ -363,7 +371,7 @@ static bool take_shutdown(struct conn *c, const struct vsock_packet *p)
 	c->guest_shut |= fresh;			/* 5.10.6.5: permanent */
 	if (c->state == CONN_ENDING) {
 		if (c->guest_shut == VIO_VSOCK_SHUTDOWN_BOTH)
-			vio_vsock_kill(c, false);	/* both hung up at the same time */
+			vio_vsock_dev_kill(c, false);	/* both hung up at the same time */
 		return true;
 	}
 	if (fresh & VIO_VSOCK_SHUTDOWN_RECEIVE && c->guest_shut != VIO_VSOCK_SHUTDOWN_BOTH)
@@ -373,13 +381,13 @@ static bool take_shutdown(struct conn *c, const struct vsock_packet *p)
 		c->out_len = 0;
 	}
 	if (fresh)
-		vio_vsock_drain(c);
+		vio_vsock_dev_drain(c);
 	return true;
 }
 
 static bool overrun(struct conn *c)
 {
-	vio_vsock_kill(c, true);
+	vio_vsock_dev_kill(c, true);
 	return false;
 }
 
@@ -394,7 +402,7 @@ static bool pass_by(struct conn *c, struct vio_cur *payload, uint32_t *left)
 		if (went == VIO_LINE_NONE)
 			break;
 		if (went == VIO_LINE_RESET) {
-			vio_vsock_kill(c, true);
+			vio_vsock_dev_kill(c, true);
 			return false;
 		}
 		uint32_t n = went == VIO_LINE_END ? *left : (uint32_t)went;
@@ -419,7 +427,7 @@ static bool pass_message(struct conn *c, const struct vsock_packet *p, struct vi
 	vio_fifo_put(&c->in, payload, left);
 	if (ends && c->in.open) {	/* a message without a byte can't be told from the end of all */
 		vio_fifo_mark(&c->in, c->line->eor ? VIO_FIFO_EOM | VIO_FIFO_EOR : VIO_FIFO_EOM);
-		vio_vsock_drain(c);
+		vio_vsock_dev_drain(c);
 	} else if (c->in.open == c->in.size) {
 		return overrun(c);	/* a message longer than its buffer will never be whole */
 	}
@@ -432,6 +440,7 @@ static bool take_bytes(struct conn *c, const struct vsock_packet *p, struct vio_
 	if (p->len > payload.left || p->len > guest_credit(c) || c->guest_shut & VIO_VSOCK_SHUTDOWN_SEND)
 		return overrun(c);
 	c->rx_cnt += p->len;
+	tell_credit(c);
 	payload.left = p->len;
 	if (!c->line || c->host_shut & VIO_VSOCK_SHUTDOWN_RECEIVE) {	/* sent before it knew */
 		passed_on(c, p->len);
@@ -453,12 +462,12 @@ static bool take_response(struct conn *c)
 	set_alarm(c->v);
 	c->state = CONN_OPEN;
 	c->readable = true;
-	vio_vsock_work(c);
+	vio_vsock_dev_work(c);
 	c->line->ops->answer(c->line, c->port);
 	return true;
 }
 
-bool vio_vsock_take(struct conn *c, const struct vsock_packet *p, struct vio_cur payload)
+bool vio_vsock_dev_take(struct conn *c, const struct vsock_packet *p, struct vio_cur payload)
 {
 	if (p->op == VIO_VSOCK_OP_RST)
 		return take_reset(c);
@@ -502,7 +511,7 @@ static void answered(struct conn *c)
 	owe(c, OWE_RESPONSE);
 }
 
-bool vio_vsock_connect(struct vsock *v, const struct vsock_packet *p)
+bool vio_vsock_dev_connect(struct vsock *v, const struct vsock_packet *p)
 {
 	struct vio_dial_call call = { .from_cid = v->cid, .to_cid = p->cid, .from_port = p->guest_port, .to_port = p->port,
 		.message = p->type == VIO_VSOCK_TYPE_SEQPACKET };
@@ -513,7 +522,7 @@ bool vio_vsock_connect(struct vsock *v, const struct vsock_packet *p)
 	c->peer_alloc = p->buf_alloc;
 	struct vio_line *l = v->dial->ops->connect(v->dial, &call);
 	if (!l) {
-		vio_vsock_free(c);
+		vio_vsock_dev_free(c);
 		return false;
 	}
 	use_line(c, l);
@@ -533,19 +542,19 @@ static uint32_t host_port(struct vsock *v, uint64_t cid, uint32_t guest_port)
 		if (v->next_port < VSOCK_HOST_PORTS || v->next_port >= UINT32_MAX)
 			v->next_port = VSOCK_HOST_PORTS;
 		uint32_t port = v->next_port++;
-		if (!vio_vsock_find(v, cid, port, guest_port))
+		if (!vio_vsock_dev_find(v, cid, port, guest_port))
 			return port;
 	}
 	return 0;
 }
 
-bool vio_vsock_incoming(void *arg, const struct vio_dial_call *call, struct vio_line *l)
+bool vio_vsock_dev_incoming(void *arg, const struct vio_dial_call *call, struct vio_line *l)
 {
 	struct vsock *v = arg;
 	uint32_t port = call->from_port ? call->from_port : host_port(v, call->from_cid, call->to_port);
 
-	if (!v->q[VIO_VSOCK_RX] || !v->q[VIO_VSOCK_TX] || !port || vio_vsock_find(v, call->from_cid, port, call->to_port)
-	    || !vio_vsock_has_type(v, call->message ? VIO_VSOCK_TYPE_SEQPACKET : VIO_VSOCK_TYPE_STREAM))
+	if (!v->q[VIO_VSOCK_RX] || !v->q[VIO_VSOCK_TX] || !port || vio_vsock_dev_find(v, call->from_cid, port, call->to_port)
+	    || !vio_vsock_dev_has_type(v, call->message ? VIO_VSOCK_TYPE_SEQPACKET : VIO_VSOCK_TYPE_STREAM))
 		return false;
 	struct conn *c = conn_new(v, call->from_cid, port, call->to_port, call->message);
 	if (!c)
@@ -565,30 +574,30 @@ static void on_line(void *arg, unsigned what)
 
 	if (c->state == CONN_CALLING) {
 		if (what & VIO_LINE_GONE)
-			vio_vsock_kill(c, true);
+			vio_vsock_dev_kill(c, true);
 		else if (what & VIO_LINE_ANSWERED)
 			answered(c);
 		return;
 	}
 	if (what & VIO_LINE_GONE && c->state == CONN_ASKING) {	/* the caller has given up */
-		vio_vsock_kill(c, true);
+		vio_vsock_dev_kill(c, true);
 		return;
 	}
 	if (what & VIO_LINE_READ && c->state == CONN_OPEN && !(c->guest_shut & VIO_VSOCK_SHUTDOWN_RECEIVE)) {
 		c->readable = true;
-		vio_vsock_work(c);
+		vio_vsock_dev_work(c);
 	}
 	if (!(what & VIO_LINE_WRITE) || (c->state != CONN_OPEN && c->state != CONN_LINGERING))
 		return;
 	if (c->line->deaf)
 		gone_deaf(c);
 	else
-		vio_vsock_drain(c);
+		vio_vsock_dev_drain(c);
 }
 
 /* ---- For the operator ---- */
 
-void vio_vsock_each(const struct vio_dev *d, bool (*each)(void *arg, const struct vio_vsock_connection *c), void *arg)
+void vio_vsock_dev_each(const struct vio_dev *d, bool (*each)(void *arg, const struct vio_vsock_dev_connection *c), void *arg)
 {
 	static const char *const states[] = {
 		[CONN_CALLING] = "calling", [CONN_ASKING] = "asking", [CONN_OPEN] = "open", [CONN_ENDING] = "ending",
@@ -600,7 +609,7 @@ void vio_vsock_each(const struct vio_dev *d, bool (*each)(void *arg, const struc
 	for (unsigned i = 0; i <= VSOCK_BUCKETS && left; i++)
 		for (const struct conn *c = i < VSOCK_BUCKETS ? v->bucket[i] : v->lingering.first; c;
 		    c = i < VSOCK_BUCKETS ? c->hash_next : c->timed.next) {
-			struct vio_vsock_connection told = { .cid = c->cid, .port = c->port, .guest_port = c->guest_port,
+			struct vio_vsock_dev_connection told = { .cid = c->cid, .port = c->port, .guest_port = c->guest_port,
 				.message = c->message, .from_guest = c->from_guest, .state = states[c->state],
 				.received = c->rx_cnt, .sent = c->tx_cnt, .waiting = c->in.used };
 			left--;

@@ -94,26 +94,26 @@ struct vsock_packet {
 /* ---- vsock_conn.c ---- */
 
 /* May sockets of this type be, by what the driver accepted (5.10.3)? */
-bool vio_vsock_has_type(const struct vsock *v, uint16_t type);
-struct conn *vio_vsock_find(struct vsock *v, uint64_t cid, uint32_t port, uint32_t guest_port);
+bool vio_vsock_dev_has_type(const struct vsock *v, uint16_t type);
+struct conn *vio_vsock_dev_find(struct vsock *v, uint64_t cid, uint32_t port, uint32_t guest_port);
 /* The guest asks for a connection; false: nobody is there, or there is no room for it. */
-bool vio_vsock_connect(struct vsock *v, const struct vsock_packet *p);
+bool vio_vsock_dev_connect(struct vsock *v, const struct vsock_packet *p);
 /* Any other packet for a connection there is.  False: the request was malformed or broke a rule. */
-bool vio_vsock_take(struct conn *c, const struct vsock_packet *p, struct vio_cur payload);
-bool vio_vsock_incoming(void *arg, const struct vio_dial_call *call, struct vio_line *l);
+bool vio_vsock_dev_take(struct conn *c, const struct vsock_packet *p, struct vio_cur payload);
+bool vio_vsock_dev_incoming(void *arg, const struct vio_dial_call *call, struct vio_line *l);
 /* The guest gets a RST instead of whatever else it was owed, and the other side what reset says. */
-void vio_vsock_kill(struct conn *c, bool reset);
-void vio_vsock_free(struct conn *c);
+void vio_vsock_dev_kill(struct conn *c, bool reset);
+void vio_vsock_dev_free(struct conn *c);
 /* Into, and out of, the list of those that have something to do in the receive queue's turn. */
-void vio_vsock_work(struct conn *c);
-void vio_vsock_idle(struct conn *c);
+void vio_vsock_dev_work(struct conn *c);
+void vio_vsock_dev_idle(struct conn *c);
 /* Pass on what waits for the line. */
-void vio_vsock_drain(struct conn *c);
+void vio_vsock_dev_drain(struct conn *c);
 /* Those whose time has come; then the alarm for the next. */
-void vio_vsock_timeouts(struct vsock *v);
-void vio_vsock_forget_all(struct vsock *v);
+void vio_vsock_dev_timeouts(struct vsock *v);
+void vio_vsock_dev_forget_all(struct vsock *v);
 /* The other side will not send, or not take, any more. */
-void vio_vsock_host_shut(struct conn *c, uint8_t what);
+void vio_vsock_dev_host_shut(struct conn *c, uint8_t what);
 /* How many bytes the guest has room for (5.10.6.3). */
-uint32_t vio_vsock_credit(const struct conn *c);
+uint32_t vio_vsock_dev_credit(const struct conn *c);
 #endif
