@@ -27,7 +27,8 @@ struct fake {
 	uint8_t log[FAKE_LOG];		/* status values written */
 	unsigned logged, kicks, early_kicks, early_writes, early_writeback_reads, generations, config_writes;
 	bool live[4];
-	const struct vio_drvq *q;	/* queue 0, as the driver sees it: its memory is ours */
+	uint16_t watched;		/* this queue is looked into; 0 */
+	const struct vio_drvq *q;	/* it, as the driver sees it: its memory is ours */
 	void (*on_kick)(struct fake *f);
 };
 
@@ -105,7 +106,7 @@ static inline bool fake_queue_start(struct vio_drv_port *p, uint16_t i, const st
 {
 	if (FAKE(p)->takes_no_queue)
 		return false;
-	if (i == 0)
+	if (i == FAKE(p)->watched)
 		FAKE(p)->q = q;
 	FAKE(p)->live[i] = true;
 	return true;
