@@ -158,11 +158,13 @@ static void sent(struct conn *c, uint32_t n)
 /* What read gave instead of bytes. */
 static void no_bytes(struct conn *c, long got)
 {
+	uint8_t shut = (uint8_t)((got == VIO_LINE_END ? VIO_VSOCK_SHUTDOWN_SEND : 0) | (c->line->deaf ? VIO_VSOCK_SHUTDOWN_RECEIVE : 0));
+
 	c->readable = false;
 	if (got == VIO_LINE_RESET)
 		vio_vsock_dev_kill(c, true);
-	else if (got == VIO_LINE_END)
-		vio_vsock_dev_host_shut(c, c->line->deaf ? VIO_VSOCK_SHUTDOWN_BOTH : VIO_VSOCK_SHUTDOWN_SEND);
+	else
+		vio_vsock_dev_host_shut(c, shut);
 }
 
 /* Read from the line into the guest's buffer, behind the place of the header. */
@@ -181,6 +183,8 @@ static bool send_bytes(struct vsock *v, struct vio_chain *chain, struct conn *c,
 	put_header(v, chain, c, VIO_VSOCK_OP_RW, (uint32_t)got, 0);
 	vio_cur_skip(&chain->w, (uint64_t)got);
 	sent(c, (uint32_t)got);
+	if (!c->readable && c->line->deaf)
+		vio_vsock_dev_host_shut(c, VIO_VSOCK_SHUTDOWN_RECEIVE);
 	return true;
 }
 

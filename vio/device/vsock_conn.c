@@ -280,8 +280,9 @@ static void gone_deaf(struct conn *c)
 		vio_vsock_dev_free(c);
 	else if (c->guest_shut == VIO_VSOCK_SHUTDOWN_BOTH)
 		vio_vsock_dev_kill(c, false);
-	else
+	else if (!c->readable || !vio_vsock_dev_credit(c))
 		vio_vsock_dev_host_shut(c, VIO_VSOCK_SHUTDOWN_RECEIVE);
+	/* otherwise the read that is due may tell more: the end, or a reset */
 }
 
 /* All that the guest sent has been passed on. */
