@@ -69,6 +69,16 @@ class Bench:
         export = f"type=vhost-user-blk,id=e,node-name=n,addr.type=unix,addr.path={self.socket_path()},writable=on"
         return [exe, "--blockdev", ",".join((*blockdev, "node-name=n")), "--export", export]
 
+    def vio_fs(self, folder, *more):
+        return [self.vio, "fs", f"--socket-path={self.socket_path()}", f"--shared-dir={folder}", "--cache=always", *more]
+
+    def virtiofsd(self, folder):
+        """QEMU's own, in C, as Debian has it; it ends with its front end."""
+        exe = shutil.which("virtiofsd", path="/usr/lib/qemu:/usr/libexec:" + os.environ.get("PATH", ""))
+        if not exe:
+            raise Missing("virtiofsd: not installed")
+        return [exe, f"--socket-path={self.socket_path()}", "-o", f"source={folder}", "-o", "cache=always", "-o", "sandbox=chroot"]
+
     def load(self, **options):
         args = [f"--{k.replace('_', '-')}" + ("" if v is True else f"={v}") for k, v in options.items() if v is not False]
         out = run(["taskset", "-c", LOAD_CPU, self.vio, "bench", f"--socket-path={self.socket_path()}", "--json",

@@ -36,12 +36,12 @@ uint64_t bench_waited_ns(void)
 
 static bool gone(const struct bench_worker *w)
 {
-	return __atomic_load_n(w->stop, __ATOMIC_RELAXED) || w->blk->q[w->queue].broken;
+	return __atomic_load_n(w->stop, __ATOMIC_RELAXED) || w->q->broken;
 }
 
 bool bench_wait(struct bench_worker *w, struct pollfd *call, uint32_t *idle)
 {
-	struct vio_drvq *q = &w->blk->q[w->queue];
+	struct vio_drvq *q = w->q;
 	uint64_t times;
 
 	if (!w->o->irq)
@@ -55,8 +55,8 @@ bool bench_wait(struct bench_worker *w, struct pollfd *call, uint32_t *idle)
 void bench_end(struct bench_worker *w)
 {
 	w->lost = w->inflight;
-	if (w->blk->q[w->queue].broken && !w->first_error[0])
-		snprintf(w->first_error, sizeof w->first_error, "queue %u is broken: %s", w->queue, w->blk->q[w->queue].broken);
+	if (w->q->broken && !w->first_error[0])
+		snprintf(w->first_error, sizeof w->first_error, "queue %u is broken: %s", w->queue, w->q->broken);
 	__atomic_sub_fetch(w->running, 1, __ATOMIC_RELEASE);
 }
 
@@ -89,18 +89,13 @@ static inline void submit(struct bench_worker *w, struct vio_blk_request *r, uin
 
 static inline void finish(struct bench_worker *w, const struct vio_blk_request *r, uint64_t now)
 {
-	uint64_t took = now - (uintptr_t)r->cookie;
-	w->inflight--;
-	w->ops++;
-	w->histogram[bench_bucket(took)]++;
-	if (took > w->max_ticks)
-		w->max_ticks = took;
+	bench_count(w, now - (uintptr_t)r->cookie);
 	if (r->status != VIO_BLK_S_OK)
 		note_error(w, r);
 }
 
 /* What has finished, taken, counted and, while more, replaced by as much again.  Returns how many. */
-static inline uint32_t turn(struct bench_worker *w, uint64_t *now, bool more)
+static uint32_t turn(struct bench_worker *w, uint64_t *now, bool more)
 {
 	struct vio_blk_request *r = vio_blk_poll(w->blk, w->queue);
 	uint32_t n = 0;
@@ -119,11 +114,25 @@ static inline uint32_t turn(struct bench_worker *w, uint64_t *now, bool more)
 	return n;
 }
 
+static void submit_first(struct bench_worker *w, uint32_t i, uint64_t now) { submit(w, &w->request[i], now); }
+static void kick(struct bench_worker *w) { vio_blk_kick(w->blk, w->queue); }
+
+void bench_blk_prepare(struct bench_worker *w)
+{
+	w->q = &w->blk->q[w->queue];
+	w->vq = w->queue;
+	w->turn = turn;
+	w->submit = submit_first;
+	w->kick = kick;
+}
+
+/* ---- Whatever the device ---- */
+
 static void run(struct bench_worker *w, struct pollfd *call, uint64_t until, uint64_t *now)
 {
 	uint32_t idle = 0;
 	while (*now < until) {
-		if (turn(w, now, true))
+		if (w->turn(w, now, true))
 			continue;
 		if (!bench_wait(w, call, &idle))
 			return;
@@ -137,7 +146,7 @@ static void drain(struct bench_worker *w, struct pollfd *call)
 	uint64_t deadline = bench_ticks() + w->run_ticks + w->warm_ticks * 50, now = 0;
 	uint32_t idle = 0;
 	while (w->inflight && now < deadline) {
-		if (turn(w, &now, false))
+		if (w->turn(w, &now, false))
 			continue;
 		if (!bench_wait(w, call, &idle))
 			return;
@@ -148,15 +157,15 @@ static void drain(struct bench_worker *w, struct pollfd *call)
 void *bench_load(void *arg)
 {
 	struct bench_worker *w = arg;
-	struct pollfd call = { .fd = vio_vhost_call_fd(w->front, w->queue), .events = POLLIN };
+	struct pollfd call = { .fd = vio_vhost_call_fd(w->front, w->vq), .events = POLLIN };
 	uint64_t now, from;
 
 	bench_pin(w);
-	vio_drvq_quiet(&w->blk->q[w->queue]);
+	vio_drvq_quiet(w->q);
 	now = from = bench_ticks();
 	for (uint32_t i = 0; i < w->o->qd; i++)
-		submit(w, &w->request[i], now);
-	vio_blk_kick(w->blk, w->queue);
+		w->submit(w, i, now);
+	w->kick(w);
 	run(w, &call, from + w->warm_ticks, &now);
 
 	w->ops = w->max_ticks = 0;		/* what was counted while caches and page tables were cold */

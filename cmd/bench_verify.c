@@ -148,11 +148,11 @@ static void serve(struct bench_worker *w, struct pollfd *call, bool final, uint6
 void *bench_verify(void *arg)
 {
 	struct bench_worker *w = arg;
-	struct pollfd call = { .fd = vio_vhost_call_fd(w->front, w->queue), .events = POLLIN };
+	struct pollfd call = { .fd = vio_vhost_call_fd(w->front, w->vq), .events = POLLIN };
 	uint64_t from;
 
 	bench_pin(w);
-	vio_drvq_quiet(&w->blk->q[w->queue]);
+	vio_drvq_quiet(w->q);
 	from = bench_ticks();
 	for (uint32_t i = 0; i < w->o->qd; i++) {
 		w->slot[i].block = i;

@@ -25,17 +25,17 @@ static const struct vio_platform *platform(const struct vio_fs *f) { return &f->
 
 /* ---- Start and stop ---- */
 
-static bool read_config(struct vio_fs *f, uint16_t wanted)
+static bool read_config(struct vio_fs *f, const struct vio_fs_setup *s)
 {
-	vio_le32 queues;
+	vio_le32 queues = vio_le32_of(s->queues_there);
 
-	if (!vio_drv_config(&f->drv, offsetof(struct vio_fs_config, tag), f->tag, sizeof f->tag - 1) ||
-	    !vio_drv_config(&f->drv, offsetof(struct vio_fs_config, num_request_queues), &queues, sizeof queues))
+	if (!s->queues_there && (!vio_drv_config(&f->drv, offsetof(struct vio_fs_config, tag), f->tag, sizeof f->tag - 1) ||
+	    !vio_drv_config(&f->drv, offsetof(struct vio_fs_config, num_request_queues), &queues, sizeof queues)))
 		return false;
 	uint32_t n = vio_le32_get(queues);
 	if (n == 0)
 		return vio_drv_fail(&f->drv, "the device says that it has no request queues");
-	f->queues = n < wanted ? (uint16_t)n : wanted;
+	f->queues = n < s->queues ? (uint16_t)n : s->queues;
 	return true;
 }
 
@@ -182,7 +182,7 @@ bool vio_fs_start(struct vio_fs *f, struct vio_drv_port *port, const struct vio_
 		wanted = vio_features_and(wanted, s->wanted);
 	if (!vio_drv_begin(&f->drv, port, VIO_ID_FS, wanted, NULL))
 		return false;
-	if (read_config(f, s->queues) && start_queues(f, s) && init(f, s->init_flags))
+	if (read_config(f, s) && start_queues(f, s) && init(f, s->init_flags))
 		return true;
 	const char *why = f->drv.failed;
 	if (f->drv.status & VIO_S_FAILED)	/* it may know of some rings, and must forget them before they are unmapped */

@@ -57,6 +57,7 @@ struct vio_fs_setup {
 	uint16_t queues;		/* request queues wanted; f->queues is what there is */
 	uint16_t queue_size;		/* at most; the device may have less */
 	struct vio_features wanted;	/* of vio_fs_drives(); zero: all of them */
+	uint16_t queues_there;		/* not 0: the wire has no config space, so many there are, and the tag is not known */
 	uint64_t init_flags;		/* VIO_FUSE_* of INIT, as bits; MAX_PAGES and INIT_EXT go without saying */
 	struct vio_fs_queue_memory memory[VIO_FS_DRV_QUEUES];
 };
