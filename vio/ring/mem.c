@@ -1,7 +1,6 @@
 #include <vio/ring/mem.h>
 
-/* The last region that begins at or below gpa, or NULL. */
-static const struct vio_region *region_at(const struct vio_mem *m, uint64_t gpa)
+const struct vio_region *vio_mem_region(const struct vio_mem *m, uint64_t gpa)
 {
 	uint32_t lo = 0, hi = m->count;
 
@@ -66,7 +65,7 @@ bool vio_mem_find(const struct vio_mem *m, uint64_t addr, unsigned perm, struct 
 {
 	if (m->iommu)
 		return find_translated(m, addr, perm, hit);
-	const struct vio_region *r = region_at(m, addr);
+	const struct vio_region *r = vio_mem_region(m, addr);
 	if (!r || (r->perm & perm) != perm)
 		return false;
 	*hit = (struct vio_mem_hit){ r->gpa, r->size, r->host, r->perm };
@@ -98,7 +97,7 @@ void *vio_mem_span_uva(const struct vio_mem *m, uint64_t uva, uint64_t len, unsi
 	return r->host + (uva - r->uva);
 }
 
-static const struct vio_region *region_at_host(const struct vio_mem *m, const void *host)
+const struct vio_region *vio_mem_region_of(const struct vio_mem *m, const void *host)
 {
 	for (uint32_t i = 0; i < m->count; i++)
 		if ((uintptr_t)host - (uintptr_t)m->region[i].host < m->region[i].size)
@@ -108,7 +107,7 @@ static const struct vio_region *region_at_host(const struct vio_mem *m, const vo
 
 bool vio_mem_gpa(const struct vio_mem *m, const void *host, uint64_t *gpa)
 {
-	const struct vio_region *r = region_at_host(m, host);
+	const struct vio_region *r = vio_mem_region_of(m, host);
 
 	if (r)
 		*gpa = r->gpa + ((uintptr_t)host - (uintptr_t)r->host);

@@ -15,11 +15,13 @@ enum { VIO_MEM_READ = 1, VIO_MEM_WRITE = 2, VIO_MEM_RW = 3 };
 enum { VIO_MEM_ALIGN = 16 };		/* guest and host address of a region agree modulo this (ring alignments) */
 enum { VIO_DIRTY_PAGE = 4096 };		/* what one bit of the dirty log stands for */
 
+struct vio_backing;
 struct vio_region {
 	uint64_t gpa, size;		/* size > 0, gpa + size - 1 does not wrap */
 	unsigned char *host;
 	uint64_t uva;			/* what a vhost-user front end calls the first byte; 0 elsewhere */
 	uint8_t perm;			/* VIO_MEM_* */
+	struct vio_backing *backing;	/* the file below, for who gives pages back (vio/backend/pages.h); NULL: nobody knows */
 };
 
 /* One translation of the IOMMU (vhost-user IOTLB): I/O virtual address to front-end user address. */
@@ -54,6 +56,10 @@ void *vio_mem_span(const struct vio_mem *m, uint64_t addr, uint64_t len, unsigne
 
 /* The same for a vhost-user front end's user address (never translated by the IOMMU). */
 void *vio_mem_span_uva(const struct vio_mem *m, uint64_t uva, uint64_t len, unsigned perm);
+
+/* The region that a guest physical address (a host byte) is in, or NULL. */
+const struct vio_region *vio_mem_region(const struct vio_mem *m, uint64_t gpa);
+const struct vio_region *vio_mem_region_of(const struct vio_mem *m, const void *host);
 
 /* The guest physical address of a host byte inside some region; false when there is none. */
 bool vio_mem_gpa(const struct vio_mem *m, const void *host, uint64_t *gpa);

@@ -1,6 +1,7 @@
 #include <vio/vhost/memory.h>
 #include <vio/host/sigbus.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,7 +66,7 @@ struct vio_vhost_map *vio_vhost_map_new(int fd, uint64_t offset, uint64_t size, 
 		return NULL;
 	}
 	*map = (struct vio_vhost_map){ .refs = 1, .base = base, .bytes = bytes, .at = (unsigned char *)base + slack, .size = size,
-		.dev = st.st_dev, .ino = st.st_ino, .offset = offset };
+		.dev = st.st_dev, .ino = st.st_ino, .offset = offset, .backing = { .fd = -1, .offset = offset, .page = page } };
 	return map;
 }
 
@@ -82,6 +83,9 @@ void vio_vhost_map_unref(struct vio_vhost_map *map)
 		return;
 	vio_sigbus_unguard(map->base);
 	munmap(map->base, map->bytes);
+	if (map->backing.fd >= 0)
+		close(map->backing.fd);
+	free(map->backing.kept);
 	free(map);
 }
 
@@ -116,7 +120,7 @@ struct vio_vhost_draft *vio_vhost_draft_new(const struct vio_mem *from)
 		return NULL;
 	d->count = d->iotlb_count = 0;
 	d->log = NULL;
-	d->iommu = false;
+	d->iommu = d->keep_files = false;
 	if (!from)
 		return d;
 	d->count = from->count;
@@ -201,8 +205,12 @@ const char *vio_vhost_draft_add(struct vio_vhost_draft *d, const struct vio_vhos
 		map = vio_vhost_map_new(fd, r->offset, r->size, dead, &why);
 	if (!map)
 		return why;
+	if (d->keep_files && map->backing.fd < 0 && (map->backing.fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0) {
+		vio_vhost_map_unref(map);
+		return "there are no descriptors left to keep guest memory's files open: raise the limit of open files (ulimit -n)";
+	}
 	d->region[d->count] = (struct vio_region){ .gpa = r->gpa, .size = r->size, .host = map->at, .uva = r->uva,
-		.perm = VIO_MEM_RW };
+		.perm = VIO_MEM_RW, .backing = d->keep_files ? &map->backing : NULL };
 	d->map[d->count++] = map;
 	return NULL;
 }

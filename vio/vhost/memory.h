@@ -8,6 +8,7 @@
  */
 #ifndef VIO_VHOST_MEMORY_H
 #define VIO_VHOST_MEMORY_H
+#include <vio/backend/pages.h>
 #include <vio/ring/mem.h>
 #include <vio/vhost/proto.h>
 VIO_BEGIN_DECLS
@@ -20,6 +21,7 @@ struct vio_vhost_map {
 	unsigned char *at;		/* what was asked for */
 	uint64_t size;
 	uint64_t dev, ino, offset;	/* what it is a mapping of */
+	struct vio_backing backing;	/* its file stays open only for a device that gives pages back */
 };
 
 /*
@@ -39,6 +41,7 @@ struct vio_vhost_draft {
 	struct vio_vhost_map *map[VIO_VHOST_MEM_SLOTS];		/* of each region, one reference each */
 	struct vio_vhost_map *log;	/* where writes are recorded now, or NULL; one reference */
 	bool iommu;
+	bool keep_files;		/* maps that are added keep their files open, and regions name them */
 	uint32_t iotlb_count;
 	struct vio_iotlb_entry iotlb[VIO_VHOST_IOTLB_ENTRIES];
 };

@@ -83,6 +83,9 @@ static void add_gone(struct vio_vhost_work *w, const struct vio_region *r)
 	*last = (struct vio_region){ .host = (unsigned char *)from, .size = to - from };
 }
 
+/* A device that gives pages back to the host needs the files they are in. */
+static bool gives_back(const struct vio_vhost *s) { return s->dev->type->backend == VIO_BACKEND_PAGES; }
+
 static const char *no_memory(void) { return "there is no memory for a table of guest memory"; }
 
 /* ---- Regions ---- */
@@ -112,6 +115,7 @@ const char *vio_vhost_on_SET_MEM_TABLE(struct vio_vhost *s, struct vio_vhost_wor
 	struct vio_vhost_draft *d = vio_vhost_draft_new(s->mem);
 	if (!d)
 		return no_memory();
+	d->keep_files = gives_back(s);
 	vio_vhost_draft_clear(d);
 	for (uint32_t i = 0; i < t->count && !why; i++)
 		why = vio_vhost_draft_add(d, &t->region[i], w->m.fd[i], s->mem, &s->dead);
@@ -129,6 +133,7 @@ const char *vio_vhost_on_ADD_MEM_REG(struct vio_vhost *s, struct vio_vhost_work 
 
 	if (!d)
 		return no_memory();
+	d->keep_files = gives_back(s);
 	const char *why = vio_vhost_draft_add(d, &w->m.payload.reg.region, w->m.fd[0], NULL, &s->dead);
 	if (why || (why = vio_vhost_draft_check(d))) {
 		vio_vhost_draft_drop(d);
