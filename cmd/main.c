@@ -17,6 +17,7 @@ static const struct command {
 	const char *about;
 } commands[] = {
 	{ "blk", &vio_service_blk, NULL, "serve disks" },
+	{ "balloon", &vio_service_balloon, NULL, "serve memory balloons" },
 	{ "rng", &vio_service_rng, NULL, "serve entropy sources" },
 	{ "ctl", NULL, vio_cmd_ctl, "tell a running daemon what to do, over its control socket" },
 	{ "top", NULL, vio_cmd_top, "watch the queues of running daemons" },

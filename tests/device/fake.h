@@ -26,7 +26,7 @@ struct fake {
 	/* What happened. */
 	uint8_t log[FAKE_LOG];		/* status values written */
 	unsigned logged, kicks, early_kicks, early_writes, early_writeback_reads, generations, config_writes;
-	bool live[4];
+	bool live[8];
 	uint16_t watched;		/* this queue is looked into; 0 */
 	const struct vio_drvq *q;	/* it, as the driver sees it: its memory is ours */
 	void (*on_kick)(struct fake *f);
@@ -100,7 +100,7 @@ static inline bool fake_config_write(struct vio_drv_port *p, uint32_t at, const 
 	return !FAKE(p)->wire_broken;
 }
 
-static inline uint16_t fake_queue_max(struct vio_drv_port *p, uint16_t i) { return i < 4 ? FAKE(p)->queue_max : 0; }
+static inline uint16_t fake_queue_max(struct vio_drv_port *p, uint16_t i) { return i < 8 ? FAKE(p)->queue_max : 0; }
 
 static inline bool fake_queue_start(struct vio_drv_port *p, uint16_t i, const struct vio_drvq *q)
 {

@@ -2,6 +2,7 @@
 #include <vio/device/dev.h>
 
 #define TYPES(X) \
+	X(balloon) \
 	X(blk) \
 	X(fs) \
 	X(rng) \
