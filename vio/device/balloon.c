@@ -493,7 +493,7 @@ static const char *balloon_open(struct vio_dev *d, const void *options)
 	if (o->no_reporting)
 		vio_features_drop(&d->type_features, VIO_BALLOON_F_PAGE_REPORTING);
 	d->queues = VIO_BALLOON_QUEUES;
-	d->queue_size_max = o->queue_size ? o->queue_size : 128;
+	d->queue_size_max = o->queue_size ? o->queue_size : 256;
 	d->config = (uint8_t *)&b->config;
 	o->pages->ask = ask;
 	o->pages->arg = b;

@@ -7,7 +7,7 @@ VIO_BEGIN_DECLS
 
 struct vio_balloon_options {
 	struct vio_pages *pages;	/* the caller's; must outlive the device */
-	uint16_t queue_size;		/* 0: 128 */
+	uint16_t queue_size;		/* 0: 256 (user-mode Linux takes no other) */
 	bool deflate_on_oom;		/* the guest may take pages back by itself when it runs out of memory */
 	bool no_reporting;		/* do not offer PAGE_REPORTING */
 };
