@@ -12,7 +12,7 @@
 #include <vio/transport/loop.h>
 #include "../test.h"
 
-enum { RIG_QUEUES = 8, RIG_SIZE = 64, RIG_INDIRECT = 64, RIG_BYTES = 8 << 20, RIG_PAGE = 4096 };
+enum { RIG_QUEUES = 12, RIG_SIZE = 64, RIG_INDIRECT = 64, RIG_BYTES = 8 << 20, RIG_PAGE = 4096 };
 #define RIG_GPA UINT64_C(0x40000000)
 
 struct rig {

@@ -4,6 +4,7 @@
 #define TYPES(X) \
 	X(balloon) \
 	X(blk) \
+	X(console) \
 	X(fs) \
 	X(rng) \
 	X(vsock)
