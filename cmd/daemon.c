@@ -488,7 +488,7 @@ static void tear_down(struct vio_daemon *d)
 static bool confine(struct vio_daemon *d, char *why)
 {
 	const char *lacks = NULL;
-	enum { GRANTED = 8 };		/* folders a unit may need beside its socket's */
+	enum { GRANTED = 32 };		/* folders a unit may need beside its socket's */
 	struct vio_sandbox_options o = { .room = d->count * (1 + GRANTED) + 1 };
 	o.folder = calloc(o.room, sizeof *o.folder);
 	if (!o.folder)

@@ -65,12 +65,13 @@ struct vio_service {
 	const struct vio_verb *verbs;
 	void (*stats)(struct vio_unit *u, struct json_t *into);	/* an object, to add members to; may be NULL */
 
-	/* What this service needs in confinement beside what all do: calls, and what grant adds for a unit (8 folders). */
+	/* What this service needs in confinement beside what all do: calls, and what grant adds for a unit (32 folders). */
 	const struct vio_sandbox_call *calls;	/* ended by { -1 }, or NULL */
 	void (*grant)(struct vio_unit *u, struct vio_sandbox_options *o);
 };
 
 extern const struct vio_service vio_service_balloon, vio_service_blk, vio_service_rng, vio_service_vsock;
+extern const struct vio_service vio_service_console, vio_service_blk, vio_service_rng;
 
 /* The device-independent features that a device opened with these options is offered with. */
 struct vio_features vio_daemon_wire(const struct vio_arg *args);

@@ -19,6 +19,7 @@ static const struct command {
 	{ "blk", &vio_service_blk, NULL, "serve disks" },
 	{ "balloon", &vio_service_balloon, NULL, "serve memory balloons" },
 	{ "rng", &vio_service_rng, NULL, "serve entropy sources" },
+	{ "console", &vio_service_console, NULL, "serve consoles and other ports of bytes" },
 	{ "ctl", NULL, vio_cmd_ctl, "tell a running daemon what to do, over its control socket" },
 	{ "top", NULL, vio_cmd_top, "watch the queues of running daemons" },
 	{ "vsock", &vio_service_vsock, NULL, "serve sockets between guests and the host" },

@@ -51,5 +51,6 @@ void vio_stream_pair_resize(struct vio_stream *s, uint16_t columns, uint16_t row
 struct vio_stream_faults { unsigned short_every, late_every, end_every; };
 struct vio_stream *vio_stream_faulty(struct vio_stream *inner, const struct vio_stream_faults *f);
 void vio_stream_faulty_release(struct vio_stream *s);
+struct vio_stream *vio_stream_faulty_inner(struct vio_stream *s);
 VIO_END_DECLS
 #endif

@@ -105,3 +105,5 @@ void vio_stream_faulty_release(struct vio_stream *s)
 	if (owed && s->ready)
 		s->ready(s->arg, owed);
 }
+
+struct vio_stream *vio_stream_faulty_inner(struct vio_stream *s) { return faulty_of(s)->inner; }
