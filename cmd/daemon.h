@@ -70,8 +70,11 @@ struct vio_service {
 	void (*grant)(struct vio_unit *u, struct vio_sandbox_options *o);
 };
 
-extern const struct vio_service vio_service_balloon, vio_service_blk, vio_service_rng, vio_service_vsock;
-extern const struct vio_service vio_service_console, vio_service_blk, vio_service_rng;
+extern const struct vio_service vio_service_balloon;
+extern const struct vio_service vio_service_blk;
+extern const struct vio_service vio_service_console;
+extern const struct vio_service vio_service_rng;
+extern const struct vio_service vio_service_vsock;
 
 /* The device-independent features that a device opened with these options is offered with. */
 struct vio_features vio_daemon_wire(const struct vio_arg *args);
