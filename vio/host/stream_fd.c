@@ -5,7 +5,7 @@
  * end is still noticed when it goes (by an edge, so that it is told once): with bytes unread it stays until they are read,
  * for they belong to the guest.
  */
-#include "stream_impl.h"
+#include <vio/host/stream_impl.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>

@@ -1,5 +1,5 @@
 /* Streams into files, and through named pipes. */
-#include "stream_impl.h"
+#include <vio/host/stream_impl.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

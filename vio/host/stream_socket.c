@@ -1,5 +1,5 @@
 /* Streams over Unix sockets: one that is listened on, one that is connected to as often as it takes. */
-#include "stream_impl.h"
+#include <vio/host/stream_impl.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* Streams of terminals: the one we were started from, and new ones (ptys). */
-#include "stream_impl.h"
+#include <vio/host/stream_impl.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
