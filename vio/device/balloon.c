@@ -94,7 +94,7 @@ static bool add_page(struct balloon *b, const struct vio_mem *mem, struct run *r
 	uint64_t gpa = (uint64_t)number * VIO_BALLOON_PAGE;
 	const struct vio_region *r = vio_mem_region(mem, gpa);
 
-	if (!r || r->size - (gpa - r->gpa) < VIO_BALLOON_PAGE)
+	if (!r || r->perm != VIO_MEM_RW || r->size - (gpa - r->gpa) < VIO_BALLOON_PAGE)
 		return false;
 	uint64_t at = gpa - r->gpa;
 	if (run->len && run->r == r && run->len < GIVE_BYTES) {
