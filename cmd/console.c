@@ -1,5 +1,5 @@
 /* vio console: consoles and other ports of bytes over vhost-user. */
-#include "daemon.h"
+#include "control.h"
 #include <asm/termbits.h>
 #include <asm/ioctls.h>
 #include <errno.h>
@@ -208,6 +208,129 @@ static bool open_console(struct vio_unit *u, struct vio_loop *const *loops, unsi
 	return ok;
 }
 
+/* ---- While it runs: ports come and go ---- */
+
+static bool no_port(const char *name, char *why)
+{
+	return vio_refuse(why, "there is no port %s: \"ports\" tells which there are", name);
+}
+
+/* The number of the port of that name, or -1. */
+static int find(const struct vio_unit *u, const char *name)
+{
+	struct vio_console_view v;
+
+	for (unsigned i = 0; i < VIO_CONSOLE_PORTS; i++)
+		if (vio_dev_console_view(u->dev, i, &v) && !strcmp(v.name, name))
+			return (int)i;
+	return -1;
+}
+
+/* The one descriptor that came, or -1 and why. */
+static int the_end(struct vio_command *c, char *why)
+{
+	static const char *const kinds[] = { "file", "listen", "connect" };
+	int fd = -1, count = 0;
+
+	for (unsigned i = 0; i < 3; i++)
+		count += vio_command_has(c, kinds[i]);
+	if (count != 1)
+		return vio_refuse(why, "a port has one other end: give file=PATH, listen=PATH or connect=PATH") - 1;
+	for (unsigned i = 0; i < 3 && fd < 0; i++)
+		fd = vio_command_fd(c, kinds[i]);
+	return fd;
+}
+
+static bool add_port(struct vio_command *c, char *why)
+{
+	struct vio_unit *u = c->unit;
+	struct console_unit *ports = u->backend;
+	const char *refused;
+	unsigned free = 0;
+	int fd = the_end(c, why);
+	struct vio_stream *s = fd < 0 ? NULL : vio_stream_fd(u->loop, fd, why);
+
+	if (!s)
+		return false;
+	while (free < VIO_CONSOLE_PORTS && ports->stream[free])
+		free++;
+	struct vio_console_port port = { .stream = s, .name = vio_command_text(c, "name"), .console = vio_command_flag(c, "console"),
+		.lossy = vio_command_flag(c, "lossy") };
+	int number = vio_dev_console_add(u->dev, -1, &port, &refused);
+	if (number < 0) {
+		vio_stream_close(s);
+		return vio_refuse(why, "%s", refused);
+	}
+	ports->stream[free] = s;	/* never more streams than ports */
+	json_object_set_new(c->answer, "port", json_integer(number));
+	return true;
+}
+
+static bool remove_port(struct vio_command *c, char *why)
+{
+	struct console_unit *ports = c->unit->backend;
+	const char *name = vio_command_text(c, "name");
+	struct vio_console_view v;
+	int number = find(c->unit, name);
+
+	if (number < 0)
+		return no_port(name, why);
+	vio_dev_console_view(c->unit->dev, (unsigned)number, &v);
+	vio_dev_console_remove(c->unit->dev, (unsigned)number);
+	for (unsigned i = 0; i < VIO_CONSOLE_PORTS; i++)
+		if (ports->stream[i] == v.stream)
+			ports->stream[i] = NULL;
+	vio_stream_close(v.stream);
+	return true;
+}
+
+static bool resize(struct vio_command *c, char *why)
+{
+	const char *name = vio_command_text(c, "name");
+	uint64_t columns = vio_command_number(c, "columns", 0), rows = vio_command_number(c, "rows", 0);
+	struct vio_console_view v;
+	int number = find(c->unit, name);
+
+	if (number < 0)
+		return no_port(name, why);
+	if (columns > UINT16_MAX || rows > UINT16_MAX)
+		return vio_refuse(why, "a window has at most 65535 columns and rows");
+	vio_dev_console_view(c->unit->dev, (unsigned)number, &v);
+	vio_stream_resize(v.stream, (uint16_t)columns, (uint16_t)rows);
+	return true;
+}
+
+static void stats(struct vio_unit *u, json_t *into)
+{
+	json_t *list = json_array();
+	struct vio_console_view v;
+
+	for (unsigned i = 0; i < VIO_CONSOLE_PORTS; i++)
+		if (vio_dev_console_view(u->dev, i, &v))
+			json_array_append_new(list, json_pack("{s:i, s:s, s:b, s:s, s:b, s:b, s:b, s:b, s:i, s:i, s:I, s:I, s:I}", "port", i, "name", v.name,
+			    "console", v.console, "end", vio_stream_where(v.stream), "announced", v.added, "ready", v.ready, "guest_open",
+			    v.guest_open, "host_open", v.stream->open, "columns", v.stream->columns, "rows", v.stream->rows, "bytes_to_guest",
+			    (json_int_t)v.to_guest, "bytes_from_guest", (json_int_t)v.from_guest, "bytes_dropped", (json_int_t)v.dropped));
+	json_object_set_new(into, "ports", list);
+}
+
+static bool list_ports(struct vio_command *c, char *why)
+{
+	(void)why;
+	stats(c->unit, c->answer);
+	return true;
+}
+
+static const struct vio_verb verbs[] = {
+	{ "ports", "", "Tells which ports there are, who has them open, and what went through them.", false, list_ports },
+	{ "add-port", "name:text [file:file] [listen:listen] [connect:connect] [console:bool] [lossy:bool]",
+		"Plugs a port in, with a file, pipe or terminal, a socket to listen on or a connected one at its other end.", false, add_port },
+	{ "remove-port", "name:text", "Unplugs a port and closes its other end.", false, remove_port },
+	{ "resize", "name:text columns:number rows:number", "Tells the guest a size of the window, for an end that has none itself.", false,
+		resize },
+	{ NULL, NULL, NULL, false, NULL },
+};
+
 /* ---- Confinement ---- */
 
 static const struct vio_sandbox_call calls[] = {
@@ -246,4 +369,5 @@ const struct vio_service vio_service_console = {
 		.own = options, .own_count = END - VIO_OPT_COMMON,
 	},
 	.check = check, .open = open_console, .close = close_console, .calls = calls, .grant = grant,
+	.verbs = verbs, .stats = stats,
 };

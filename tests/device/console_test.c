@@ -156,14 +156,14 @@ static void messages_wait_in_order(void **state)
 	con_give(c, 2, CONTROL);
 	while (con_hear(c, NULL))
 		;
-	vio_stream_pair_resize(c->here[0], 80, 25);
-	vio_stream_pair_resize(c->here[0], 81, 25);
+	vio_stream_resize(c->here[0], 80, 25);
+	vio_stream_resize(c->here[0], 81, 25);
 	con_give(c, 1, CONTROL);
 	while (con_hear(c, NULL))
 		;
 	for (unsigned i = 0; i < 1000; i++) {
 		vio_stream_pair_open(c->here[1], i % 2);
-		vio_stream_pair_resize(c->here[0], (uint16_t)(80 + i), 25);
+		vio_stream_resize(c->here[0], (uint16_t)(80 + i), 25);
 		con_pump(c);
 	}
 	vio_stream_pair_open(c->here[2], false);
@@ -197,13 +197,13 @@ static void sizes_are_told(void **state)
 	uint64_t told = c->g->wire.configs;
 
 	(void)state;
-	vio_stream_pair_resize(c->here[0], 132, 43);
+	vio_stream_resize(c->here[0], 132, 43);
 	con_expect_bytes(c, 0, VIO_CONSOLE_RESIZE, 1, "\x84\x00\x2b\x00", 4);
 	vio_dev_config_read(c->g->dev, 0, &config, sizeof config);
 	assert_memory_equal(&config, "\x84\x00\x2b\x00\x04\x00\x00\x00\x00\x00\x00\x00", 12);
 	assert_int_equal(c->g->wire.configs, told + 1);
-	vio_stream_pair_resize(c->here[0], 132, 43);	/* as it was */
-	vio_stream_pair_resize(c->here[1], 90, 20);	/* no console, and not port 0 */
+	vio_stream_resize(c->here[0], 132, 43);	/* as it was */
+	vio_stream_resize(c->here[1], 90, 20);	/* no console, and not port 0 */
 	con_expect_silence(c);
 	assert_int_equal(c->g->wire.configs, told + 1);
 	con_close(c);
@@ -212,7 +212,7 @@ static void sizes_are_told(void **state)
 	con_open(c);
 	con_start(c, BITS(ALL_CONSOLE));
 	con_shake(c);
-	vio_stream_pair_resize(c->here[0], 132, 43);
+	vio_stream_resize(c->here[0], 132, 43);
 	con_expect_bytes(c, 0, VIO_CONSOLE_RESIZE, 1, "\x2b\x00\x84\x00", 4);
 	con_close(c);
 }

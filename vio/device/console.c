@@ -9,7 +9,7 @@
 
 enum {
 	TURN_BYTES = 256 << 10,		/* of a queue, before others get their turn */
-	QUEUE_SIZE = 128
+	QUEUE_SIZE = 256			/* what user-mode Linux asks for, whatever is offered */
 };
 
 static struct port *port_of(struct console *n, unsigned queue)

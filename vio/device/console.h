@@ -22,7 +22,7 @@ struct vio_console_options {
 	const struct vio_console_port *ports;	/* become ports 0, 1, 2... */
 	unsigned count;			/* may be 0 */
 	unsigned max_ports;		/* there may be at the same time; 0: count, at least 1 */
-	uint16_t queue_size;		/* 0: 128 */
+	uint16_t queue_size;		/* 0: 256 */
 	/*
 	 * RESIZE messages give rows before columns, as Linux reads them.  The specification has columns first (5.3.6.2); the
 	 * config space has them first for everybody.

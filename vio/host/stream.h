@@ -36,13 +36,21 @@ int vio_stream_made(const struct vio_stream *s);
 /* Needs socket() and connect() while it runs. */
 bool vio_stream_reconnects(const struct vio_stream *s);
 
+/* The window at the other end, for streams that know of none; the user is told. */
+static inline void vio_stream_resize(struct vio_stream *s, uint16_t columns, uint16_t rows)
+{
+	s->columns = columns;
+	s->rows = rows;
+	if (s->ready)
+		s->ready(s->arg, VIO_STREAM_CHANGED);
+}
+
 /* ---- Twins ---- */
 
 /* Two streams back to back, with room for so many bytes on each way.  Both are closed by their owners.  False: no memory. */
 bool vio_stream_pair(struct vio_stream *s[2], size_t room);
-/* The other end comes and goes, changes its size: ready(CHANGED) at the first one. */
+/* s's other end comes and goes. */
 void vio_stream_pair_open(struct vio_stream *s, bool open);
-void vio_stream_pair_resize(struct vio_stream *s, uint16_t columns, uint16_t rows);
 
 /*
  * As its inner stream, but every n-th call (0: never) takes one byte only, says NONE although it could (ready() comes with

@@ -116,10 +116,3 @@ void vio_stream_pair_open(struct vio_stream *s, bool open)
 		e->count = 0;
 	tell(e, VIO_STREAM_CHANGED);
 }
-
-void vio_stream_pair_resize(struct vio_stream *s, uint16_t columns, uint16_t rows)
-{
-	s->columns = columns;
-	s->rows = rows;
-	tell(end_of(s), VIO_STREAM_CHANGED);
-}
