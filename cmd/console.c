@@ -23,7 +23,7 @@ static const struct vio_opt options[END - VIO_OPT_COMMON] = {
 	[MAX_PORTS - VIO_OPT_COMMON] = { "max-ports", "N", VIO_OPT_NUMBER, VIO_OPT_DEVICE, 1, VIO_CONSOLE_PORTS,
 		.help = "How many ports there may be at the same time; 4 more than are given, unless given." },
 	[ROWS_FIRST - VIO_OPT_COMMON] = { "rows-first", NULL, VIO_OPT_FLAG, VIO_OPT_DEVICE,
-		.help = "Tell a new size of the window with rows before columns, as Linux expects it and the specification does not." },
+		.help = "Tell a new size of the window with rows before columns, as older Linux kernels expect it; the specification has columns first." },
 };
 
 /* ---- A port as the command line gives it ---- */

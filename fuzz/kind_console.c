@@ -45,7 +45,7 @@ static void late_how(struct subject *s, uint8_t how)
 	if (how & 4)
 		vio_stream_faulty_release(own->stream);
 	if ((how & 0x38) == 0x38)
-		vio_stream_pair_resize(vio_stream_faulty_inner(own->stream), how, how);
+		vio_stream_resize(vio_stream_faulty_inner(own->stream), how, how);
 	if ((how & 0xc0) == 0xc0)
 		vio_stream_pair_open(vio_stream_faulty_inner(own->stream), how & 8);
 }

@@ -24,8 +24,8 @@ struct vio_console_options {
 	unsigned max_ports;		/* there may be at the same time; 0: count, at least 1 */
 	uint16_t queue_size;		/* 0: 256 */
 	/*
-	 * RESIZE messages give rows before columns, as Linux reads them.  The specification has columns first (5.3.6.2); the
-	 * config space has them first for everybody.
+	 * RESIZE messages give rows before columns, as Linux read them for many years (until 5326ab737a47, in 2025).  The
+	 * specification has columns first (5.3.6.2); the config space has them first for everybody.
 	 */
 	bool rows_first;
 };
