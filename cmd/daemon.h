@@ -73,6 +73,7 @@ struct vio_service {
 extern const struct vio_service vio_service_balloon;
 extern const struct vio_service vio_service_blk;
 extern const struct vio_service vio_service_console;
+extern const struct vio_service vio_service_fs;
 extern const struct vio_service vio_service_rng;
 extern const struct vio_service vio_service_vsock;
 
@@ -84,6 +85,7 @@ bool vio_notify_open(char *why);
 void vio_notify_ready(void);
 
 int vio_daemon(const struct vio_service *s, int argc, char **argv);
+int vio_cmd_fs(int argc, char **argv);	/* takes another program's options too */
 /* "program: sentence" in one line on standard error. */
 void vio_say(const char *program, const char *format, ...) __attribute__((format(printf, 2, 3)));
 #endif

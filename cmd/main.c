@@ -12,12 +12,13 @@ int vio_cmd_top(int argc, char **argv);
 
 static const struct command {
 	const char *name;
-	const struct vio_service *service;	/* a daemon, */
-	int (*run)(int argc, char **argv);	/* or something else */
+	const struct vio_service *service;	/* a daemon, or NULL */
+	int (*run)(int argc, char **argv);	/* what begins it; NULL: vio_daemon() */
 	const char *about;
 } commands[] = {
 	{ "blk", &vio_service_blk, NULL, "serve disks" },
 	{ "balloon", &vio_service_balloon, NULL, "serve memory balloons" },
+	{ "fs", &vio_service_fs, vio_cmd_fs, "share folders" },
 	{ "rng", &vio_service_rng, NULL, "serve entropy sources" },
 	{ "console", &vio_service_console, NULL, "serve consoles and other ports of bytes" },
 	{ "ctl", NULL, vio_cmd_ctl, "tell a running daemon what to do, over its control socket" },
@@ -49,7 +50,7 @@ static const struct command *find(const char *name)
 
 static int run(const struct command *c, int argc, char **argv)
 {
-	return c->service ? vio_daemon(c->service, argc, argv) : c->run(argc, argv);
+	return c->run ? c->run(argc, argv) : vio_daemon(c->service, argc, argv);
 }
 
 int main(int argc, char **argv)

@@ -65,6 +65,10 @@ void vio_tree_host_grant(struct vio_tree *t, struct vio_sandbox_options *o);
 /* What the host lets it do: "file handles, switching users", for --verbose. */
 void vio_tree_host_say(const struct vio_tree *t, char *words, size_t room);
 
+/* How much of what is capped there is now. */
+struct vio_tree_figures { uint32_t nodes, descriptors, handles, lock_owners; };
+void vio_tree_host_figures(struct vio_tree *t, struct vio_tree_figures *f);
+
 static inline void vio_tree_close(struct vio_tree *t) { if (t) t->ops->close(t); }
 VIO_END_DECLS
 #endif

@@ -430,6 +430,22 @@ void vio_tree_host_grant(struct vio_tree *tree, struct vio_sandbox_options *o)
 		o->keep |= 1u << CAP_DAC_READ_SEARCH;
 }
 
+void vio_tree_host_figures(struct vio_tree *tree, struct vio_tree_figures *f)
+{
+	struct vio_host_tree *t = host_of(tree);
+
+	*f = (struct vio_tree_figures){ .lock_owners = vio_locks_owners(t->locks) };
+	for (struct vio_node_shard *s = t->shard; s < t->shard + VIO_NODE_SHARDS; s++) {
+		pthread_mutex_lock(&s->lock);
+		f->nodes += s->nodes;
+		f->descriptors += s->descriptors;
+		pthread_mutex_unlock(&s->lock);
+	}
+	pthread_mutex_lock(&t->opens.lock);
+	f->handles = t->opens.live;
+	pthread_mutex_unlock(&t->opens.lock);
+}
+
 void vio_tree_host_say(const struct vio_tree *tree, char *words, size_t room)
 {
 	const struct vio_host_tree *t = (const struct vio_host_tree *)tree;

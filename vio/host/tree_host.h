@@ -192,6 +192,7 @@ bool vio_lock_nudge(struct vio_locks *l);	/* again to those that are cancelled; 
 /* Something was unlocked: those that wait without a thread try again. */
 void vio_locks_retry(struct vio_locks *l);
 bool vio_locks_any(struct vio_locks *l, uint64_t node, uint64_t owner);
+uint32_t vio_locks_owners(struct vio_locks *l);
 void vio_locks_drop(struct vio_locks *l, uint64_t node, uint64_t owner);	/* all POSIX locks of an owner */
 
 /* ---- The tree ---- */

@@ -159,6 +159,14 @@ bool vio_locks_any(struct vio_locks *l, uint64_t node, uint64_t owner)
 	return any;
 }
 
+uint32_t vio_locks_owners(struct vio_locks *l)
+{
+	pthread_mutex_lock(&l->lock);
+	uint32_t n = l->owners;
+	pthread_mutex_unlock(&l->lock);
+	return n;
+}
+
 void vio_locks_forget_all(struct vio_locks *l)
 {
 	for (unsigned i = 0; i < BUCKETS; i++)

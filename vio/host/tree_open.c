@@ -62,6 +62,7 @@ static struct vio_open *take(struct vio_host_tree *t, uint32_t *index, int *erro
 		else
 			*error = ENOMEM;
 	}
+	os->live += o != NULL;
 	pthread_mutex_unlock(&os->lock);
 	return o;
 }
@@ -161,6 +162,7 @@ void vio_open_put(struct vio_host_tree *t, struct vio_open *o)
 	pthread_mutex_lock(&os->lock);
 	o->free = os->free;
 	os->free = o->index + 1;
+	os->live--;
 	pthread_mutex_unlock(&os->lock);
 }
 
