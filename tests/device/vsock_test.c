@@ -130,6 +130,15 @@ static void a_caller_is_put_through(void **state)
 	vsock_send(b, r, NULL, 0);
 	assert_int_equal(world_read(m, text, sizeof text), VIO_LINE_RESET);
 	world_close(m);
+	/* one who has an address of its own keeps it, and nobody else gets it meanwhile */
+	call = (struct vio_dial_call){ .from_cid = 9, .from_port = 77, .to_port = 9000 };
+	m = vio_dial_memory_call(b->dial, &call);
+	assert_true(vsock_get(b, &p));
+	assert_int_equal(p.src_cid, 9);
+	assert_int_equal(p.src_port, 77);
+	assert_null(vio_dial_memory_call(b->dial, &call));
+	world_close(m);
+	vsock_expect(b, VIO_VSOCK_OP_RST);
 	world_close(l);
 	vsock_close(b);
 }
@@ -265,6 +274,7 @@ static void transmit_goes_on_without_receive_buffers(void **state)
 	memcpy(b->tx, &h, sizeof h);
 	assert_true(rig_add(b->g, VIO_VSOCK_TX, b->tx, sizeof h, 0, NULL, 0, 0));
 	rig_kick(b->g, VIO_VSOCK_TX);
+	vio_dev_notified(b->g->dev, VIO_VSOCK_TX);	/* unasked for, too */
 	vsock_pump(b);
 	assert_null(rig_get(b->g, VIO_VSOCK_TX, &used));	/* one too many: looked at when the guest takes some */
 	assert_int_equal(b->g->dev->queue[VIO_VSOCK_TX].ring.inflight, 0);

@@ -72,9 +72,9 @@ static struct vio_line *hub_connect(struct vio_dial *d, const struct vio_dial_ca
 {
 	struct member *m = (struct member *)d, *to = m->hub->first;
 
-	while (to && (to->cid != call->to_cid || to == m))
+	while (to && to->cid != call->to_cid)
 		to = to->next;
-	if (!to || !share(m, to))
+	if (!to || to == m || !share(m, to))
 		return m->outer && !to ? m->outer->ops->connect(m->outer, call) : NULL;
 	struct vio_pair *p = vio_pair_new(call, m->room > to->room ? m->room : to->room, &m->hub->due, wake, m->hub);
 	if (!p)

@@ -1,5 +1,6 @@
 /* The host's own AF_VSOCK: what the guest connects to is connected to there, and what is listened on there calls the guest. */
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -8,7 +9,7 @@
 #include <unistd.h>
 #include <vio/host/dial_socket.h>
 
-enum { ACCEPTS = 16, BACKLOG = 64 };
+enum { ACCEPTS = 16, BACKLOG = 64, ANSWER_MS = 500 };
 #define LOOK_NS UINT64_C(100000000)
 
 struct vsock_listener { struct vio_watch watch; struct vsock_dial *v; uint32_t port; bool message; };
@@ -132,7 +133,10 @@ static bool listen_on(struct vsock_dial *v, uint32_t port, bool message, char *w
 	    "--forward-listen, or load the module vsock_loopback or vhost_vsock", port, strerror(error));
 }
 
-/* Is there an AF_VSOCK that leads to cid?  Its own machine needs the loopback transport. */
+/*
+ * Is there an AF_VSOCK that leads to cid?  Somebody there says at once that nobody listens; where no transport leads there, the
+ * kernel says so, or a request is lost on the way to the machine around this one.
+ */
 static bool look(const struct vio_dial_vsock_options *o, char *why)
 {
 	struct sockaddr_vm a = { .svm_family = AF_VSOCK, .svm_cid = o->cid, .svm_port = VMADDR_PORT_ANY - 1 };
@@ -141,9 +145,15 @@ static bool look(const struct vio_dial_vsock_options *o, char *why)
 	if (fd < 0)
 		return vio_refuse(why, "this host has no vsock: %s; load the module vsock, or use --uds-path", strerror(errno));
 	int error = connect(fd, (const struct sockaddr *)&a, sizeof a) ? errno : 0;
+	if (error == EINPROGRESS) {
+		struct pollfd p = { .fd = fd, .events = POLLOUT };
+		error = poll(&p, 1, ANSWER_MS) == 1 ? 0 : ETIMEDOUT;
+		if (!error)
+			getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &(socklen_t){ sizeof error });
+	}
 	close(fd);
-	if (error != ENODEV && error != ENETUNREACH && error != EADDRNOTAVAIL && error != EOPNOTSUPP)
-		return true;		/* nobody listens there, and somebody said so: that is a way */
+	if (!error || error == ECONNRESET || error == ECONNREFUSED)
+		return true;
 	return vio_refuse(why, "this host's vsock does not lead to context id %u: %s; load the module vsock_loopback (for 1), or "
 	    "use --uds-path", o->cid, strerror(error));
 }
