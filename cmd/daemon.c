@@ -252,6 +252,8 @@ static bool start_loops(struct vio_daemon *d, char *why)
 	const struct vio_service *s = d->service;
 	d->loop_count = s->threads_option ? (unsigned)d->args.common[s->threads_option].number : 1;
 	uint64_t poll_ns = s->poll_option ? d->args.common[s->poll_option].number * 1000 : 0;
+	if (s->always_option && d->args.common[s->always_option].given)
+		poll_ns = UINT64_MAX;
 	for (unsigned i = 0; i < d->loop_count; i++) {
 		d->threads[i] = i ? vio_thread_start("vio-queues") : NULL;
 		d->loops[i] = d->threads[i] ? vio_thread_loop(d->threads[i]) : i ? NULL : vio_loop_new();

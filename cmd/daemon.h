@@ -49,7 +49,7 @@ struct vio_service {
 	const char *program;		/* "vio-blk": in messages, and a name to be started by */
 	const char *capabilities;	/* one line of JSON: QEMU, docs/interop/vhost-user.json */
 	struct vio_opt_table options;
-	unsigned threads_option, poll_option;	/* places in the table; 0: there is no such option */
+	unsigned threads_option, poll_option, always_option;	/* places in the table; 0: there is no such option */
 
 	/* Is all well?  Nothing is touched yet.  False: why has a sentence. */
 	bool (*check)(const struct vio_arg *args, char *why);
@@ -74,6 +74,7 @@ extern const struct vio_service vio_service_balloon;
 extern const struct vio_service vio_service_blk;
 extern const struct vio_service vio_service_console;
 extern const struct vio_service vio_service_fs;
+extern const struct vio_service vio_service_net;
 extern const struct vio_service vio_service_rng;
 extern const struct vio_service vio_service_vsock;
 

@@ -9,6 +9,7 @@
 int vio_cmd_bench(int argc, char **argv);
 int vio_cmd_ctl(int argc, char **argv);
 int vio_cmd_top(int argc, char **argv);
+int vio_cmd_slirp(int argc, char **argv);
 
 static const struct command {
 	const char *name;
@@ -23,6 +24,7 @@ static const struct command {
 	{ "console", &vio_service_console, NULL, "serve consoles and other ports of bytes" },
 	{ "ctl", NULL, vio_cmd_ctl, "tell a running daemon what to do, over its control socket" },
 	{ "top", NULL, vio_cmd_top, "watch the queues of running daemons" },
+	{ "slirp", NULL, vio_cmd_slirp, "user-mode networking behind a packet socket, for vio net and others" },
 	{ "vsock", &vio_service_vsock, NULL, "serve sockets between guests and the host" },
 	{ "bench", NULL, vio_cmd_bench, "load any vhost-user block back end and measure it" },
 };

@@ -350,7 +350,8 @@ void vio_opt_help(const struct vio_opt_table *t)
 	printf("Usage: %s\n%s\n\nOptions:\n", t->usage, t->about);
 	for (unsigned i = 0; i < t->own_count; i++)
 		print_option(&t->own[i]);
-	printf("\nCommon options:\n");
+	if (t->common_count)
+		printf("\nCommon options:\n");
 	for (unsigned i = 0; i < t->common_count; i++)
 		print_option(&t->common[i]);
 }

@@ -73,6 +73,7 @@ struct vio_link {
 	unsigned char mac[6];		/* of the guest's side, when the link knows better than the device */
 	uint16_t mtu;			/* of the network, without the Ethernet header; 0: not known; never changes */
 	bool up;			/* a link that is down loses what is sent and delivers nothing */
+	bool carrier, cut;		/* the link's, the operator's: up is carrier and not cut; see vio_link_set() */
 	uint32_t speed;			/* Mb/s; UINT32_MAX: not known */
 	uint8_t duplex;			/* 0 half, 1 full, 0xff not known */
 	void (*changed)(void *arg);	/* up, speed or duplex has changed (home thread); set by the user, or NULL */

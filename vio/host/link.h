@@ -17,6 +17,9 @@ enum { VIO_LINK_ALL = 127 };		/* every VIO_LINK_* offload */
 /* The loops outlive the link. */
 struct vio_link_place { struct vio_loop *const *loops; unsigned loop_count; };
 
+/* The network is there, or is not; the operator lets the guest have it, or does not.  Home thread; tells the user. */
+void vio_link_set(struct vio_link *l, bool carrier, bool cut);
+
 /* Something that an operator should read about a running link: one sentence (home thread). */
 typedef void vio_link_say_fn(void *arg, const char *sentence);
 

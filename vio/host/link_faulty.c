@@ -132,11 +132,9 @@ static const struct vio_link_ops ops = { .lane = faulty_lane, .promiscuous = fau
 static void changed(void *arg)
 {
 	struct faulty_link *f = arg;
-	f->link.up = f->inner->up;
 	f->link.speed = f->inner->speed;
 	f->link.duplex = f->inner->duplex;
-	if (f->link.changed)
-		f->link.changed(f->link.changed_arg);
+	vio_link_set(&f->link, f->inner->up, f->link.cut);
 }
 
 struct vio_link *vio_link_faulty_open(struct vio_link *inner, const struct vio_link_faults *faults)

@@ -76,3 +76,15 @@ unsigned vio_link_tun_offloads(unsigned deliver)
 		deliver &= ~(unsigned)VIO_LINK_ECN;
 	return (deliver & uso) == uso ? deliver : deliver & ~uso;
 }
+
+void vio_link_set(struct vio_link *l, bool carrier, bool cut)
+{
+	bool up = carrier && !cut;
+	l->carrier = carrier;
+	l->cut = cut;
+	if (l->up == up)
+		return;
+	l->up = up;
+	if (l->changed)
+		l->changed(l->changed_arg);
+}

@@ -104,7 +104,7 @@ struct vio_link *vio_link_null_open(unsigned lanes, uint32_t size)
 		return NULL;
 	n->size = size && size < HEADER ? HEADER : size > VIO_FRAME_MAX ? VIO_FRAME_MAX : size;
 	n->link = (struct vio_link){
-		.ops = &ops, .lanes = lanes, .takes = VIO_LINK_ALL, .up = true, .speed = UINT32_MAX, .duplex = 0xff,
+		.ops = &ops, .lanes = lanes, .takes = VIO_LINK_ALL, .up = true, .carrier = true, .speed = UINT32_MAX, .duplex = 0xff,
 	};
 	return &n->link;
 }

@@ -134,7 +134,7 @@ bool vio_link_pair_open(unsigned lanes, unsigned frames, unsigned takes, struct 
 	for (unsigned i = 0; i < 2; i++) {
 		p->end[i].pair = p;
 		p->end[i].link = (struct vio_link){ .ops = &ops, .lanes = lanes < VIO_LINK_LANES ? lanes : VIO_LINK_LANES,
-			.takes = takes, .up = true, .speed = UINT32_MAX, .duplex = 0xff };
+			.takes = takes, .up = true, .carrier = true, .speed = UINT32_MAX, .duplex = 0xff };
 		end[i] = &p->end[i].link;
 	}
 	return true;
@@ -143,10 +143,6 @@ bool vio_link_pair_open(unsigned lanes, unsigned frames, unsigned takes, struct 
 void vio_link_pair_set(struct vio_link *l, bool up)
 {
 	struct pair *p = ((struct pair_end *)l)->pair;
-	for (unsigned i = 0; i < 2; i++) {
-		struct vio_link *e = &p->end[i].link;
-		e->up = up;
-		if (e->changed)
-			e->changed(e->changed_arg);
-	}
+	for (unsigned i = 0; i < 2; i++)
+		vio_link_set(&p->end[i].link, up, p->end[i].link.cut);
 }

@@ -203,12 +203,7 @@ static void on_message(struct tap *tap, struct nlmsghdr *m)
 	if ((m->nlmsg_type != RTM_NEWLINK && m->nlmsg_type != RTM_DELLINK) || m->nlmsg_len < NLMSG_LENGTH(sizeof *info)
 	    || info->ifi_index != tap->index)
 		return;
-	bool up = m->nlmsg_type == RTM_NEWLINK && (info->ifi_flags & IFF_UP);
-	if (up == tap->link.up)
-		return;
-	tap->link.up = up;
-	if (tap->link.changed)
-		tap->link.changed(tap->link.changed_arg);
+	vio_link_set(&tap->link, m->nlmsg_type == RTM_NEWLINK && (info->ifi_flags & IFF_UP), tap->link.cut);
 }
 
 static void on_change(struct vio_watch *w, uint32_t events)
@@ -251,7 +246,7 @@ static void look(struct tap *tap, bool raise)
 			r.ifr_flags |= IFF_UP;
 			ioctl(fd, SIOCSIFFLAGS, &r);
 		}
-		tap->link.up = r.ifr_flags & IFF_UP;
+		tap->link.up = tap->link.carrier = r.ifr_flags & IFF_UP;
 	}
 	if (ours && !ioctl(fd, SIOCGIFMTU, &r))
 		tap->link.mtu = r.ifr_mtu > 0 && r.ifr_mtu <= UINT16_MAX ? (uint16_t)r.ifr_mtu : UINT16_MAX;
@@ -381,7 +376,7 @@ struct vio_link *vio_link_tap_open(const struct vio_link_tap_options *o, char *w
 		tap->fd[i] = -1;
 	tap->changes.fd = -1;
 	tap->place = o->place;
-	tap->link = (struct vio_link){ .ops = &ops, .lanes = o->lanes, .up = true, .speed = UINT32_MAX, .duplex = 0xff };
+	tap->link = (struct vio_link){ .ops = &ops, .lanes = o->lanes, .up = true, .carrier = true, .speed = UINT32_MAX, .duplex = 0xff };
 	if (!(o->name ? open_named(tap, o, why) : take_given(tap, o, why))) {
 		tap_close(&tap->link);
 		return NULL;
