@@ -31,7 +31,12 @@ struct kind {
 };
 
 /* The table in device_fuzz.c.  A type that is not in it has no fuzz target: give it a file and a word. */
-extern const struct kind kind_balloon, kind_blk, kind_console, kind_fs, kind_rng, kind_vsock;
+extern const struct kind kind_balloon;
+extern const struct kind kind_blk;
+extern const struct kind kind_console;
+extern const struct kind kind_fs;
+extern const struct kind kind_rng;
+extern const struct kind kind_vsock;
 
 /* Guest memory at FUZZ_A: where requests have their headers. */
 static inline unsigned char *kind_header(struct subject *s) { return s->region[2].host; }

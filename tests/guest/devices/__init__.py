@@ -9,4 +9,8 @@ reboot). For device NAME there is
                        (inside/init), $opt_NAME_… for settings from words(), and programs from inside/*.c, which are
                        compiled, statically, for the guest
 """
-NAMES = ("rng", "console", "vsock")    # in the order in which the guest tries them
+NAMES = (                       # in the order in which the guest tries them
+	"rng",
+	"console",
+	"vsock",
+)
