@@ -3,7 +3,9 @@
 #include "raw.h"
 #include <poll.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
+#include <vio/ring/journal.h>
 
 #define BIT(n) (UINT64_C(1) << (n))
 #define PACKED BIT(VIO_F_RING_PACKED)
@@ -171,6 +173,74 @@ static void recovers(void **state)
 	}
 	close(fd);
 	guest_end(&g);
+	rig_stop(&r);
+}
+
+/*
+ * QEMU's vhost-user-scsi asks for in-flight memory, and gives it, before SET_FEATURES: it serves the format chosen then, and
+ * another one chosen later.
+ */
+static void early_inflight(void **state)
+{
+	struct rig r;
+	struct guest g;
+	struct vio_vhost_inflight is;
+	int fd = -1;
+	struct guest_options o = { .features = format(state), .no_start = true };
+
+	rig_start(&r, (struct rig_options){ 0 });
+	for (unsigned round = 0; round < 4; round++) {
+		struct guest_options bare = o;
+		bare.no_memory = true;
+		guest_begin(&g, &r, bare, 0);
+		assert_int_equal(tell(g.sock, VIO_MSG_RESET_DEVICE, NULL, 0, NULL, 0), DONE);	/* it knows no features any more */
+		guest_inflight(&g, &fd, &is);
+		assert_true(is.size >= 2 * vio_journal_bytes(GUEST_QUEUE, true));
+		assert_int_equal(tell_u64(g.sock, VIO_MSG_SET_FEATURES, g.features), DONE);
+		guest_memory(&g);
+		assert_int_equal(guest_table(&g), DONE);
+		for (unsigned i = 0; i < 2; i++) {
+			guest_must_start(&g, i, g.packed ? VIO_PACKED_BASE : 0);
+			assert_true(guest_works(&g, i));
+		}
+		guest_end(&g);
+		rig_settles(&r);
+		o.features ^= PACKED;
+		close(fd);
+		fd = -1;
+	}
+	rig_stop(&r);
+}
+
+/* Memory that split rings fill does not do for packed ones, which is told when such a ring starts. */
+static void early_inflight_small(void **state)
+{
+	struct rig r;
+	struct guest g;
+	struct vio_vhost_inflight is;
+	int fd = memfd_create("small", MFD_CLOEXEC);
+
+	(void)state;
+	rig_start(&r, (struct rig_options){ 0 });
+	for (unsigned packed = 0; packed < 2; packed++) {
+		guest_begin(&g, &r, (struct guest_options){ .features = packed ? PACKED : 0, .no_memory = true }, 0);
+		assert_int_equal(tell(g.sock, VIO_MSG_RESET_DEVICE, NULL, 0, NULL, 0), DONE);
+		is = (struct vio_vhost_inflight){ .size = 2 * vio_journal_bytes(GUEST_QUEUE, false), .queues = 2, .queue_size = GUEST_QUEUE };
+		assert_int_equal(ftruncate(fd, 0) | ftruncate(fd, (off_t)is.size), 0);
+		guest_inflight(&g, &fd, &is);
+		assert_int_equal(tell_u64(g.sock, VIO_MSG_SET_FEATURES, g.features), DONE);
+		guest_memory(&g);
+		assert_int_equal(guest_table(&g), DONE);
+		words_begin();
+		guest_queue(&g, 1, packed ? VIO_PACKED_BASE : 0);
+		assert_int_equal(guest_kick_fd(&g, 1), packed ? REFUSED : DONE);
+		if (packed)
+			assert_true(words_have("has no room for this queue"));
+		guest_end(&g);
+		rig_settles(&r);
+	}
+	close(fd);
+	assert_true(good_front_end(&r));
 	rig_stop(&r);
 }
 
@@ -574,6 +644,9 @@ int main(void)
 		T(disabled_waits, "a started ring that is disabled waits; without the protocol bit all are enabled"),
 		TS(recovers, "in-flight memory: what a connection left is done by the next, once, split", 0),
 		TS(recovers, "and packed", 1),
+		TS(early_inflight, "in-flight memory asked for before SET_FEATURES serves the format chosen then, split first", 0),
+		TS(early_inflight, "and packed first", 1),
+		T(early_inflight_small, "in-flight memory given before SET_FEATURES that is too small for the format chosen is told when a ring starts"),
 		TS(suspends, "GET_VRING_BASE_INFLIGHT answers at once and leaves requests in the journal, split", 0),
 		TS(suspends, "and packed", 1),
 		TS(polls, "a ring without kicks is looked at by the clock", 0),

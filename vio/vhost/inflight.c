@@ -1,21 +1,24 @@
 /*
  * In-flight memory: where the rings' journals lie (vio/ring/journal.h), one region a queue, in a file that the front end
  * keeps while back ends come and go.
+ *
+ * A journal is laid out for the ring's format, which SET_FEATURES tells.  QEMU's vhost-user-scsi asks for the memory and gives
+ * it back before that, and a guest that boots again may bring a driver that chooses the other format.  So the memory that is
+ * made is large enough for either, what is given may be as small as split rings need, and whether it fits is decided when a
+ * ring starts.
  */
 #include <vio/vhost/server.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-static uint64_t bytes_of(const struct vio_vhost *s, const struct vio_vhost_inflight *i)
+static uint64_t bytes_of(const struct vio_vhost_inflight *i, bool packed)
 {
-	return i->queues * vio_journal_bytes(i->queue_size, vio_vhost_is_packed(s));
+	return i->queues * vio_journal_bytes(i->queue_size, packed);
 }
 
-static const char *check(const struct vio_vhost *s, const struct vio_vhost_inflight *i)
+static const char *check(const struct vio_vhost_inflight *i)
 {
-	if (!s->has_features)
-		return "it came before SET_FEATURES, which tells how the region is laid out";
 	if (i->queues == 0 || i->queues > VIO_DEV_QUEUES)
 		return "in-flight memory for no queues, or for more than a device may have";
 	if (i->queue_size == 0 || i->queue_size > VIO_RING_SIZE_MAX)
@@ -40,11 +43,12 @@ static int make_file(uint64_t bytes)
 const char *vio_vhost_on_GET_INFLIGHT_FD(struct vio_vhost *s, struct vio_vhost_work *w)
 {
 	struct vio_vhost_inflight *i = &w->m.payload.inflight;
-	const char *why = check(s, i);
+	const char *why = check(i);
 
+	(void)s;
 	if (why)
 		return why;
-	i->size = bytes_of(s, i);
+	i->size = bytes_of(i, true);	/* the larger of the two */
 	i->offset = 0;
 	w->reply_fd = make_file(i->size);
 	w->reply_size = w->m.header.size;
@@ -54,15 +58,16 @@ const char *vio_vhost_on_GET_INFLIGHT_FD(struct vio_vhost *s, struct vio_vhost_w
 const char *vio_vhost_on_SET_INFLIGHT_FD(struct vio_vhost *s, struct vio_vhost_work *w)
 {
 	const struct vio_vhost_inflight *i = &w->m.payload.inflight;
-	const char *why = check(s, i);
+	const char *why = check(i);
+	uint64_t needed = bytes_of(i, s->has_features && vio_vhost_is_packed(s)), most = bytes_of(i, true);
 
 	if (why)
 		return why;
 	if (i->offset % VIO_JOURNAL_ALIGN)
 		return "in-flight memory is misaligned";
-	if (i->size < bytes_of(s, i))
+	if (i->size < needed)
 		return "in-flight memory is too small for its queues";
-	struct vio_vhost_map *map = vio_vhost_map_new(w->m.fd[0], i->offset, bytes_of(s, i), &s->dead, &why);
+	struct vio_vhost_map *map = vio_vhost_map_new(w->m.fd[0], i->offset, i->size < most ? i->size : most, &s->dead, &why);
 	if (!map)
 		return why;
 	vio_vhost_map_unref(s->inflight);
