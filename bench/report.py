@@ -4,6 +4,8 @@
 def human(v, unit=""):
     if unit == "IOPS":
         return f"{v / 1e6:.2f} M" if v >= 1e6 else f"{v / 1e3:.1f} k"
+    if unit == "B/s":
+        return f"{v / 1e9:.2f} GB/s"
     return f"{v:.2f}" if v < 100 else f"{v:.0f}"
 
 
