@@ -17,7 +17,8 @@ SECONDS = 30
 
 
 class Job(Device):
-	KINDS = ("uml",)                # QEMU has no front end for it
+	KINDS = ("uml",)
+	WHY_NOT = "QEMU has no front end for it"
 	UML_MODULES = ("virtio_console",)
 	ROWS = (
 		("ports appear under their names", "console-dev-3", ("names",)),

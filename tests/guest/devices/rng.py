@@ -4,7 +4,8 @@ from guestlib.devicejob import Device
 
 
 class Job(Device):
-	KINDS = ("qemu",)               # Debian's user-mode kernel has no driver
+	KINDS = ("qemu",)
+	WHY_NOT = "its kernel has no driver"
 	MODULES = ("virtio_rng",)
 	ROWS = (
 		("random bytes, while the operator limits the rate", "entropy-dev-1", ("random",)),

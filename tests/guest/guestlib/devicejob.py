@@ -18,6 +18,7 @@ class Device:
 	"""One device type in one machine. What a module overrides stands first."""
 
 	KINDS = ("qemu", "uml")         # the machines whose Linux has a driver for it
+	WHY_NOT = ""                    # why the other machine can't drive it
 	MODULES = ()                    # the drivers to load; what they need comes with them
 	UML_MODULES = None              # if these are others
 	PROGRAMS = ()                   # programs of this host that the guest needs, with their libraries
@@ -88,16 +89,20 @@ class Device:
 			self.trouble = self.trouble or "the host's part did not come to its end"
 
 
+def jobs(wanted=None):
+	"""The class Job of each device, or of the wanted ones."""
+	strange = sorted(set(wanted or ()) - set(NAMES))
+	if strange:
+		raise Failure(f"there is no device {strange[0]}: there are {', '.join(NAMES)}")
+	return {name: importlib.import_module(f"devices.{name}").Job for name in NAMES if not wanted or name in wanted}
+
+
 class DeviceJob:
 	"""All devices that this kind of machine has drivers for; rows as MainJob has them."""
 
 	def __init__(self, place, build, kind, wanted=None):
 		self.place, self.kind, self.rows = place, kind, []
-		self.devices = []
-		for name in NAMES:
-			job = importlib.import_module(f"devices.{name}").Job
-			if kind in job.KINDS and (not wanted or name in wanted):
-				self.devices.append(job(place, build, kind, name))
+		self.devices = [job(place, build, kind, name) for name, job in jobs(wanted).items() if kind in job.KINDS]
 		for device in self.devices:
 			device.start()
 		self.guest = self._boot()

@@ -32,5 +32,28 @@ class Report:
 			if row[3] != "ok":
 				print(f"\nFAILED: {row[0]}, {row[1]}: {row[2]}: {row[4]}")
 
+	def summary(self, machines, reasons):
+		"""
+		A row a device: how many checks each machine's Linux passed. machines: (heading, a word of its driver); reasons: (device,
+		heading) -> why there is none.
+		"""
+		devices = dict.fromkeys([row[0].split(",")[0] for row in self.rows] + [device for device, _ in reasons])
+		for name in [name for name in devices if " " in name]:    # "the guest", "all devices": no devices
+			del devices[name]
+		rows = []
+		for device in devices:
+			cells = [device]
+			for heading, word in machines:
+				found = [row for row in self.rows if row[0].split(",")[0] == device and word in row[1]]
+				bad = sum(row[3] != "ok" for row in found)
+				cells.append(f"{bad} of {len(found)} FAILED" if bad else f"{len(found)} ok" if found else
+					"- " + reasons.get((device, heading), "not tried"))
+			rows.append(cells)
+		head = ["device", *(heading for heading, _ in machines)]
+		widths = [max(len(cells[i]) for cells in [head, *rows]) for i in range(len(head))]
+		print()
+		for cells in [head, ["-" * width for width in widths], *rows]:
+			print("  ".join(cell.ljust(width) for cell, width in zip(cells, widths)).rstrip())
+
 	def good(self):
 		return bool(self.rows) and all(row[3] == "ok" for row in self.rows)
