@@ -3,6 +3,7 @@
  *
  *     device ── send(frame) ──▶ lane ──▶ the world
  *     device ◀── deliver(frame) ── lane        only inside receive(), which the device calls in its receive queue's turn
+ *     device ◀── deliver_now(frame) ── lane    at any time in the lane's thread, if the device has it
  *     device ◀── ready() ── lane               "there may be frames again" / "there is room again"
  *
  * A link is used through lanes, one a pair of queues.  Lanes are made and closed in the home thread; all else of a lane
@@ -46,6 +47,11 @@ struct vio_link_lane {
 	const struct vio_link_lane_ops *ops;
 	/* The lane's user, set by it before anything else is called. */
 	bool (*deliver)(void *arg, const struct vio_frame *f, struct vio_cur bytes);	/* false: no room; offered again later */
+	/*
+	 * The same from outside receive(), in the lane's thread: from inside another lane's send(), so that a frame between guests
+	 * is copied once.  NULL: the user can't.  False: not now; then it is offered in receive().
+	 */
+	bool (*deliver_now)(void *arg, const struct vio_frame *f, struct vio_cur bytes);
 	void (*ready)(void *arg);	/* frames to receive, or room to send, after there were none */
 	void *arg;
 };
