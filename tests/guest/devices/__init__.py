@@ -10,6 +10,7 @@ reboot). For device NAME there is
                        compiled, statically, for the guest
 """
 NAMES = (                       # in the order in which the guest tries them
+	"balloon",
 	"rng",
 	"console",
 	"vsock",
