@@ -1,12 +1,11 @@
 /* vio blk: disks over vhost-user. */
 #include "control.h"
+#include "disk.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <vio/device/blk.h>
-#include <vio/host/disk.h>
-#include <vio/host/why.h>
 
 enum {
 	FILE_ = VIO_OPT_COMMON, READ_ONLY, NUM_QUEUES, QUEUE_SIZE, SERIAL, LOGICAL_BLOCK_SIZE, CACHE, AIO, POLL_US, THREADS, END
@@ -15,8 +14,7 @@ enum { SLOT_IMAGE = 2 };
 
 static const struct vio_opt options[END - VIO_OPT_COMMON] = {
 	[FILE_ - VIO_OPT_COMMON] = { "blk-file", "FILE", VIO_OPT_TEXT, VIO_OPT_PLACE, 1, 4095, .slot = SLOT_IMAGE,
-		.help = "The image: a file or block device; null:SIZE moves no data and keeps nothing, ram:SIZE lives in memory "
-		        "(SIZE in bytes, or with K, M, G, T)." },
+		.help = "The image: " VIO_DISK_HELP "." },
 	[READ_ONLY - VIO_OPT_COMMON] = { "read-only", NULL, VIO_OPT_FLAG, VIO_OPT_DEVICE,
 		.help = "The guest may not write; several daemons may then serve one image." },
 	[NUM_QUEUES - VIO_OPT_COMMON] = { "num-queues", "N", VIO_OPT_NUMBER, VIO_OPT_DEVICE, 1, VIO_DEV_QUEUES, 1,
@@ -37,71 +35,33 @@ static const struct vio_opt options[END - VIO_OPT_COMMON] = {
 		.help = "Threads the queues are spread over; 1." },
 };
 
-struct twin { const char *prefix; struct vio_disk *(*open)(uint64_t size, struct vio_disk_place place); };
-
-static struct vio_disk *open_ram(uint64_t size, struct vio_disk_place place) { return vio_disk_ram_open(size, NULL, place); }
-
-static const struct twin twins[] = { { "null:", vio_disk_null_open }, { "ram:", open_ram } };
-
-static const struct twin *find_twin(const char *file)
+static struct vio_disk_words words_of(const struct vio_arg *a)
 {
-	for (size_t i = 0; i < sizeof twins / sizeof *twins; i++)
-		if (!strncmp(file, twins[i].prefix, strlen(twins[i].prefix)))
-			return &twins[i];
-	return NULL;
+	static const enum vio_aio aio[] = { VIO_AIO_AUTO, VIO_AIO_URING, VIO_AIO_THREADS };
+	return (struct vio_disk_words){ .said = "--blk-file=", .file = a[FILE_].text, .read_only = a[READ_ONLY].given,
+		.direct = a[CACHE].number == 1, .aio = aio[a[AIO].number], .file_only = a[CACHE].given || a[AIO].given,
+		.logical_block = (uint32_t)a[LOGICAL_BLOCK_SIZE].number, .queues = (unsigned)a[NUM_QUEUES].number };
 }
 
 static bool check(const struct vio_arg *a, char *why)
 {
-	uint64_t size, block = a[LOGICAL_BLOCK_SIZE].given ? a[LOGICAL_BLOCK_SIZE].number : 512;
-	const char *file = a[FILE_].text;
-	if (!a[FILE_].given) {
-		snprintf(why, VIO_OPT_WHY, "it is not said which image to serve: add --blk-file=FILE");
-		return false;
-	}
-	const struct twin *twin = find_twin(file);
-	if (!twin)
-		return true;
-	if (!vio_opt_size(file + strlen(twin->prefix), &size) || size < block || size % block || size > INT64_MAX) {
-		snprintf(why, VIO_OPT_WHY, "--blk-file=%.60s cannot be: give a size of whole %llu-byte blocks, like %s64M", file,
-		    (unsigned long long)block, twin->prefix);
-		return false;
-	}
-	if (a[CACHE].given || a[AIO].given) {
-		snprintf(why, VIO_OPT_WHY, "--cache and --aio are for files: leave them out with --blk-file=%s", file);
-		return false;
-	}
-	return true;
-}
-
-static struct vio_disk *open_disk(struct vio_unit *u, struct vio_disk_place place, char *why)
-{
-	const struct vio_arg *a = u->args;
-	const struct twin *twin = find_twin(a[FILE_].text);
-	if (!twin) {
-		static const enum vio_aio aio[] = { VIO_AIO_AUTO, VIO_AIO_URING, VIO_AIO_THREADS };
-		u->watched = a[FILE_].text;
-		return vio_disk_file_open(&(struct vio_disk_file_options){
-			.path = a[FILE_].text, .read_only = a[READ_ONLY].given, .direct = a[CACHE].number == 1,
-			.aio = aio[a[AIO].number], .logical_block = (uint32_t)a[LOGICAL_BLOCK_SIZE].number,
-			.place = place, .queues = (unsigned)a[NUM_QUEUES].number }, why);
-	}
-	uint64_t size = 0;
-	vio_opt_size(a[FILE_].text + strlen(twin->prefix), &size);	/* check() has asked */
-	struct vio_disk *disk = twin->open(size, place);
-	if (!disk)
-		snprintf(why, VIO_OPT_WHY, "there is no memory for --blk-file=%s: choose a smaller size", a[FILE_].text);
-	else if (a[LOGICAL_BLOCK_SIZE].given)
-		disk->logical_block = (uint32_t)a[LOGICAL_BLOCK_SIZE].number;
-	return disk;
+	struct vio_disk_words w = words_of(a);
+	if (!w.file)
+		return vio_refuse(why, "it is not said which image to serve: add --blk-file=FILE");
+	return vio_disk_words_check(&w, why);
 }
 
 static bool open_blk(struct vio_unit *u, struct vio_loop *const *loops, unsigned loop_count, char *why)
 {
 	const struct vio_arg *a = u->args;
-	struct vio_disk *disk = open_disk(u, (struct vio_disk_place){ loops, loop_count }, why);
+	struct vio_disk_words w = words_of(a);
+	struct vio_disk *disk = vio_disk_words_open(&w, (struct vio_disk_place){ loops, loop_count }, why);
 	if (!disk)
 		return false;
+	if (vio_disk_words_image(&w) && !vio_unit_watch(u, w.file)) {
+		vio_disk_close(disk);
+		return vio_refuse(why, "there is no memory for another disk: serve fewer from one process");
+	}
 	struct vio_blk_options o = { .disk = disk, .queues = (uint16_t)a[NUM_QUEUES].number,
 		.queue_size = (uint16_t)a[QUEUE_SIZE].number, .read_only = a[READ_ONLY].given };
 	if (a[SERIAL].given)
@@ -129,7 +89,7 @@ static void refresh(struct vio_unit *u)
 {
 	struct vio_disk *disk = u->backend;
 	uint64_t before = disk->size;
-	if (!u->watched)
+	if (!u->watches)
 		return;
 	vio_disk_file_refresh(disk);
 	tell_size(u, before);
@@ -139,7 +99,7 @@ static bool resize(struct vio_command *c, char *why)
 {
 	struct vio_disk *disk = c->unit->backend;
 	uint64_t before = disk->size;
-	if (!c->unit->watched)
+	if (!c->unit->watches)
 		return vio_refuse(why, "only an image that is a file or block device can be resized");
 	if (!vio_command_has(c, "bytes"))
 		vio_disk_file_refresh(disk);
@@ -163,46 +123,24 @@ static void stats(struct vio_unit *u, json_t *into)
 
 /* ---- The last flush: what was written is on stable storage when the daemon has ended ---- */
 
-struct last_flush {
-	struct vio_disk_io io;
-	struct vio_disk_chan *chan;
-	struct vio_unit *unit;
-	struct vio_task end;
-	void (*done)(struct vio_unit *u, int error);
-	int error;
-};
+struct last { struct vio_unit *unit; void (*done)(struct vio_unit *u, int error); };
 
-static void end_flush(void *arg)
+static void flushed(void *arg, int error)
 {
-	struct last_flush f = *(struct last_flush *)arg;
-	f.chan->ops->close(f.chan);
+	struct last l = *(struct last *)arg;
 	free(arg);
-	f.done(f.unit, f.error);
-}
-
-/* A channel is not closed from inside its own call. */
-static void flush_done(struct vio_disk_io *io, int error)
-{
-	struct last_flush *f = (struct last_flush *)((char *)io - offsetof(struct last_flush, io));
-	f->error = error;
-	vio_loop_task(f->unit->loop, &f->end);
+	l.done(l.unit, error);
 }
 
 static void flush(struct vio_unit *u, void (*done)(struct vio_unit *u, int error))
 {
-	struct vio_disk *disk = u->backend;
-	struct last_flush *f = disk->read_only ? NULL : calloc(1, sizeof *f);
-	struct vio_disk_chan *chan = f ? disk->ops->channel(disk, 0) : NULL;	/* queue 0: the home loop's */
-	if (!chan) {
-		free(f);
-		done(u, disk->read_only ? 0 : ENOMEM);
+	struct last *l = malloc(sizeof *l);
+	if (!l) {
+		done(u, ENOMEM);
 		return;
 	}
-	*f = (struct last_flush){ .io = { .op = VIO_DISK_FLUSH, .done = flush_done }, .chan = chan, .unit = u,
-		.end = { .fn = end_flush, .arg = f }, .done = done };
-	chan->ops->submit(chan, &f->io);
-	if (chan->ops->flush)
-		chan->ops->flush(chan);
+	*l = (struct last){ u, done };
+	vio_disk_flush(u->backend, u->loop, flushed, l);
 }
 
 static void close_blk(struct vio_unit *u) { vio_disk_close(u->backend); }

@@ -220,6 +220,24 @@ static void on_signal(struct vio_watch *w, uint32_t events)
 		}
 }
 
+bool vio_unit_watch(struct vio_unit *u, const char *path)
+{
+	struct vio_unit_watch *more = realloc(u->watched, (u->watches + 1) * sizeof *more);
+	if (!more)
+		return false;
+	more[u->watches++] = (struct vio_unit_watch){ path, -1 };
+	u->watched = more;
+	return true;
+}
+
+static bool watches(const struct vio_unit *u, int watch)
+{
+	for (unsigned i = 0; i < u->watches; i++)
+		if (u->watched[i].watch == watch)
+			return true;
+	return false;
+}
+
 /* Somebody who had a file open for writing has closed it.  (Each single write would be told too, our own as well.) */
 static void on_change(struct vio_watch *w, uint32_t events)
 {
@@ -230,7 +248,7 @@ static void on_change(struct vio_watch *w, uint32_t events)
 		for (char *at = buffer; at < buffer + n;) {
 			const struct inotify_event *e = (const struct inotify_event *)at;
 			for (unsigned i = 0; i < d->count; i++)
-				if (d->units[i].watch == e->wd && d->units[i].state == VIO_UNIT_SERVING)
+				if (watches(&d->units[i], e->wd) && d->units[i].state == VIO_UNIT_SERVING)
 					d->service->refresh(&d->units[i]);
 			at += sizeof *e + e->len;
 		}
@@ -407,22 +425,26 @@ static bool serve_unit(struct vio_daemon *d, struct vio_unit *u, char *why)
 }
 
 /* Not vital: SIGHUP does it too, so a host that has run out of inotify instances is no reason to fail. */
-static void watch_files(struct vio_daemon *d, bool verbose)
+static bool watch_file(struct vio_daemon *d, struct vio_unit *u, struct vio_unit_watch *w, bool verbose)
 {
 	char why[WHY];
-	for (unsigned i = 0; i < d->count; i++) {
-		struct vio_unit *u = &d->units[i];
-		if (!u->watched || !u->service->refresh)
-			continue;
-		if (d->changes.fd < 0 && !watch(d, &d->changes, inotify_init1(IN_NONBLOCK | IN_CLOEXEC), on_change, why)) {
-			if (verbose)
-				vio_say(d->service->program, "cannot watch for images that grow: %s; send SIGHUP instead", strerror(errno));
-			return;
-		}
-		u->watch = inotify_add_watch(d->changes.fd, u->watched, IN_CLOSE_WRITE);
-		if (u->watch < 0 && verbose)
-			vio_say(u->name, "cannot watch for growth: %s; send SIGHUP instead", strerror(errno));
+	if (d->changes.fd < 0 && !watch(d, &d->changes, inotify_init1(IN_NONBLOCK | IN_CLOEXEC), on_change, why)) {
+		if (verbose)
+			vio_say(d->service->program, "cannot watch for images that grow: %s; send SIGHUP instead", strerror(errno));
+		return false;
 	}
+	w->watch = inotify_add_watch(d->changes.fd, w->path, IN_CLOSE_WRITE);
+	if (w->watch < 0 && verbose)
+		vio_say(u->name, "cannot watch for growth: %s; send SIGHUP instead", strerror(errno));
+	return true;
+}
+
+static void watch_files(struct vio_daemon *d, bool verbose)
+{
+	for (unsigned i = 0; d->service->refresh && i < d->count; i++)
+		for (unsigned k = 0; k < d->units[i].watches; k++)
+			if (!watch_file(d, &d->units[i], &d->units[i].watched[k], verbose))
+				return;
 }
 
 static bool open_units(struct vio_daemon *d, char *why)
@@ -432,7 +454,7 @@ static bool open_units(struct vio_daemon *d, char *why)
 		return refuse(why, "there is no memory for so many devices: serve fewer from one process");
 	for (unsigned i = 0; i < d->args.devices; i++)
 		d->units[i] = (struct vio_unit){ .service = d->service, .args = d->args.device[i], .daemon = d, .loop = d->loops[0],
-			.watch = -1, .socket.dir = -1 };
+			.socket.dir = -1 };
 	d->count = d->args.devices;
 	/* Images are locked before any socket is made. */
 	for (unsigned i = 0; i < d->count; i++)
@@ -457,6 +479,7 @@ static void close_unit(struct vio_unit *u)
 	if (error)	/* such as root's daemon, which is not almighty any more, in somebody else's folder */
 		vio_say(u->name, "cannot remove the socket %s: %s; remove it yourself, or choose a folder that this user may write",
 		    u->socket.name, strerror(error));
+	free(u->watched);
 	free(u->name);
 }
 

@@ -30,8 +30,8 @@ struct vio_unit {
 	char *name;			/* in messages */
 	struct vio_dev *dev;		/* service->type->instance bytes; service->open opens it */
 	void *backend;			/* the service's */
-	const char *watched;		/* set by service->open: refresh when somebody has written this file; or NULL */
-	int watch;
+	struct vio_unit_watch { const char *path; int watch; } *watched;	/* refresh when somebody has written one of these files */
+	unsigned watches;
 	struct vio_vhost *vhost;
 	struct vio_socket_file socket;
 	struct vio_daemon *daemon;
@@ -84,6 +84,9 @@ struct vio_features vio_daemon_wire(const struct vio_arg *args);
 /* Tell the service manager that we serve (sd_notify(3)), at the socket that NOTIFY_SOCKET names; nothing without one. */
 bool vio_notify_open(char *why);
 void vio_notify_ready(void);
+
+/* For service->open: refresh when somebody has written this file, whose name stays until then.  False: no memory. */
+bool vio_unit_watch(struct vio_unit *u, const char *path);
 
 int vio_daemon(const struct vio_service *s, int argc, char **argv);
 int vio_cmd_fs(int argc, char **argv);	/* takes another program's options too */

@@ -73,7 +73,7 @@ static const struct refusal {
 		"vio-blk: --blk-file=null:99999999999T cannot be: give a size of whole 512-byte blocks, like null:64M" },
 	{ { "blk", S, "--blk-file=null:16777216T" },
 		"vio-blk: --blk-file=null:16777216T cannot be: give a size of whole 512-byte blocks, like null:64M" },
-	{ { "blk", S, F, "--cache=none" }, "vio-blk: --cache and --aio are for files: leave them out with --blk-file=null:1M" },
+	{ { "blk", S, F, "--cache=none" }, "vio-blk: cache and aio are for files: leave them out with --blk-file=null:1M" },
 	{ { "rng", S, "--max-bytes=10" }, "vio-rng: a rate has two parts: give --max-bytes and --period together, or neither" },
 	{ { "rng", S, "--period=10" }, "vio-rng: a rate has two parts: give --max-bytes and --period together, or neither" },
 	{ { "rng", S, "--max-bytes=0", "--period=1" },

@@ -131,6 +131,75 @@ static void locks_hold_between_our_disks(void **state)
 	end_image(&r, name);
 }
 
+static void shared_images_have_several_writers(void **state)
+{
+	char name[NAME], why[VIO_WHY];
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	close(rig_image(name, sizeof name, FOLDER, 4096));
+	struct vio_disk *a = open_file(&r, (struct vio_disk_file_options){ .path = name, .shared = true }, why);
+	struct vio_disk *b = open_file(&r, (struct vio_disk_file_options){ .path = name, .shared = true }, why);
+	assert_true(a && b);
+	assert_refused((struct vio_disk_file_options){ .path = name }, "in use by another program");
+	assert_refused((struct vio_disk_file_options){ .path = name, .read_only = true }, "being written");
+	vio_disk_close(b);
+	vio_disk_close(a);
+	a = open_file(&r, (struct vio_disk_file_options){ .path = name, .read_only = true }, why);
+	assert_refused((struct vio_disk_file_options){ .path = name, .shared = true }, "in use by another program");
+	vio_disk_close(a);
+	end_image(&r, name);
+}
+
+/* ---- Disks that come while the program is confined ---- */
+
+static void spare_disks_take_images(void **state)
+{
+	struct vio_disk_file_options o = { .aio = *(const enum vio_aio *)*state, .queues = 1, .path = "spare" };
+	unsigned char bytes[4096] __attribute__((aligned(4096))), back[4096] __attribute__((aligned(4096)));
+	char name[NAME], why[VIO_WHY];
+	struct rig r;
+
+	rig_init(&r);
+	o.place = rig_place(&r);
+	struct vio_disk *spare = vio_disk_file_spare(&o, why);
+	assert_non_null(spare);
+	o.spare = spare;
+	o.has_fd = true;
+	for (unsigned i = 0; i < 3; i++) {
+		o.fd = rig_image(name, sizeof name, FOLDER, 1 << 20);
+		o.path = name;
+		struct vio_disk *d = vio_disk_file_open(&o, why);
+		if (!d)
+			fail_msg("%s", why);
+		assert_true(d == spare && d->size == 1 << 20 && d->can_discard);
+		rig_use(&r, d);
+		memset(bytes, (int)i + 1, sizeof bytes);
+		assert_int_equal(rig_move(&r, VIO_DISK_WRITE, 8192, bytes, sizeof bytes), 0);
+		assert_int_equal(rig_move(&r, VIO_DISK_READ, 8192, back, sizeof back), 0);
+		assert_memory_equal(bytes, back, sizeof bytes);
+		r.chan->ops->close(r.chan);
+		vio_disk_file_empty(d);
+		assert_int_equal(d->size, 0);
+		unlink(name);
+		/* what it refuses leaves it as it was, and the descriptor closed */
+		o.fd = open("/dev/null", O_RDWR);
+		assert_null(vio_disk_file_open(&o, why));
+		assert_non_null(strstr(why, "neither a file"));
+		assert_int_equal(fcntl(o.fd, F_GETFD), -1);
+		close(rig_image(name, sizeof name, FOLDER, 4096));
+		o.fd = open(name, O_RDONLY);
+		assert_null(vio_disk_file_open(&o, why));
+		assert_non_null(strstr(why, "for reading only"));
+		unlink(name);
+	}
+	r.disk = NULL;
+	r.chan = NULL;
+	vio_disk_close(spare);
+	vio_loop_free(r.loop);
+}
+
 static void a_closed_image_is_free_at_once(void **state)
 {
 	struct vio_disk_file_options o = { .aio = *(const enum vio_aio *)*state };
@@ -307,6 +376,9 @@ int main(void)
 		T(a_file_promises_what_it_has, "a file offers discard and zeroes, and neither secure erase nor lifetime"),
 		T(lifetime_comes_from_the_device, "lifetime values are those of the device, or not offered {blk-dev-33; only us}"),
 		T(locks_hold_between_our_disks, "one writer or several readers"),
+		T(shared_images_have_several_writers, "an image that is shared has several writers, who all say so"),
+		TS(spare_disks_take_images, "a spare disk takes images by descriptor, one after the other: io_uring", &uring),
+		TS(spare_disks_take_images, "and threads", &pool),
 		TS(a_closed_image_is_free_at_once, "a closed image is free at once: io_uring", &uring),
 		TS(a_closed_image_is_free_at_once, "a closed image is free at once: threads", &pool),
 		T(qemu_respects_our_locks, "QEMU's tools respect our lock {; qemu-img}"),

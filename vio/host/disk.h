@@ -3,6 +3,7 @@
 #define VIO_HOST_DISK_H
 #include <vio/backend/disk.h>
 #include <vio/host/loop.h>
+#include <vio/host/sandbox.h>
 #include <vio/host/why.h>
 VIO_BEGIN_DECLS
 
@@ -13,7 +14,11 @@ struct vio_disk_place { struct vio_loop *const *loops; unsigned loop_count; };
 
 struct vio_disk_file_options {
 	const char *path;		/* a regular file or a block device */
+	bool has_fd;			/* fd is it, open already, and the disk's (also when refused); path is what sentences call it */
+	int fd;
+	struct vio_disk *spare;		/* from vio_disk_file_spare(): becomes the disk, or, refused, stays a spare one */
 	bool read_only;
+	bool shared;			/* others may write it meanwhile, if they say the same */
 	bool direct;			/* O_DIRECT: --cache=none */
 	enum vio_aio aio;
 	uint32_t logical_block;		/* 0: the device's own, 512 for a file */
@@ -27,6 +32,14 @@ struct vio_disk_file_options {
  * sentence that names the remedy, in a buffer of VIO_WHY bytes.
  */
 struct vio_disk *vio_disk_file_open(const struct vio_disk_file_options *o, char *why);
+/*
+ * A disk without an image, for one that comes while the program is confined: of o, place, queues and aio count.  A disk whose
+ * channels are all closed becomes one again by vio_disk_file_empty().  Both are closed as disks are.
+ */
+struct vio_disk *vio_disk_file_spare(const struct vio_disk_file_options *o, char *why);
+void vio_disk_file_empty(struct vio_disk *d);
+/* What opening an image with has_fd and spare needs in confinement. */
+extern const struct vio_sandbox_call vio_disk_file_calls[];
 /* Look again how large the image is; calls resized() if that changed.  Home thread. */
 void vio_disk_file_refresh(struct vio_disk *d);
 /* Make the image, a regular file, this many bytes large; never smaller than it is.  False: why has a sentence. */

@@ -305,22 +305,68 @@ static bool make_aio(struct vio_file *f, const struct vio_disk_file_options *o, 
 	return true;
 }
 
-struct vio_disk *vio_disk_file_open(const struct vio_disk_file_options *o, char *why)
+/* All but the image. */
+static struct vio_file *make_file(const struct vio_disk_file_options *o, char *why)
 {
 	struct vio_file *f = calloc(1, sizeof *f);
 
-	if (!f) {
-		snprintf(why, VIO_WHY, "there is no memory left for %s", o->path);
-		return NULL;
-	}
-	f->fd = -1;
-	f->disk.ops = &ops;
-	if (!make_channels(f, o)) {
-		snprintf(why, VIO_WHY, "there is no memory left for %s", o->path);
+	if (f)
+		*f = (struct vio_file){ .fd = -1, .disk.ops = &ops };
+	if (f && make_channels(f, o))
+		return f;
+	if (f)
 		disk_close(&f->disk);
+	snprintf(why, VIO_WHY, "there is no memory left for %s", o->path);
+	return NULL;
+}
+
+struct vio_disk *vio_disk_file_spare(const struct vio_disk_file_options *o, char *why)
+{
+	struct vio_file *f = make_file(o, why);
+
+	if (!f || make_aio(f, o, why))
+		return f ? &f->disk : NULL;
+	disk_close(&f->disk);
+	return NULL;
+}
+
+void vio_disk_file_empty(struct vio_disk *d)
+{
+	struct vio_file *f = file_of(d);
+
+	vio_map_free(f->map);
+	if (f->fd >= 0)
+		close(f->fd);
+	*f = (struct vio_file){ .fd = -1, .disk.ops = &ops, .pool = f->pool, .queues = f->queues, .chan = f->chan };
+}
+
+/* A spare disk has its rings, or threads that were not made for direct I/O nor for a block device's ioctls. */
+static bool use_spare(struct vio_file *f, const struct vio_disk_file_options *o, char *why)
+{
+	if (!vio_file_probe(f, o, why))
+		return false;
+	if (f->direct && f->pool)
+		return vio_refuse(why, "a disk that is added has direct I/O by io_uring only, which is forbidden here; use --cache=writeback");
+	if (f->block_device && !f->pool)
+		f->disk.can_discard = f->disk.can_erase = false;
+	return true;
+}
+
+struct vio_disk *vio_disk_file_open(const struct vio_disk_file_options *o, char *why)
+{
+	struct vio_file *f = o->spare ? file_of(o->spare) : make_file(o, why);
+
+	if (!f) {
+		if (o->has_fd)
+			close(o->fd);
 		return NULL;
 	}
-	if (!vio_file_probe(f, o, why) || !make_aio(f, o, why)) {
+	bool ok = o->spare ? use_spare(f, o, why) : vio_file_probe(f, o, why) && make_aio(f, o, why);
+	if (!ok && o->spare) {
+		vio_disk_file_empty(&f->disk);
+		return NULL;
+	}
+	if (!ok) {
 		disk_close(&f->disk);
 		return NULL;
 	}

@@ -63,7 +63,7 @@ bool vio_file_lifetime(int sysfs_fd, struct vio_disk *d);
 
 /* ---- disk_lock.c ---- */
 
-bool vio_file_lock(int fd, bool read_only, const char *path, char *why);
+bool vio_file_lock(int fd, const struct vio_disk_file_options *o, char *why);
 
 /* ---- disk_map.c ---- */
 

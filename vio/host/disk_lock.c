@@ -42,16 +42,16 @@ static int is_free(int fd, off_t byte)
 }
 
 /* 0, EAGAIN when somebody is in the way, or another errno value. */
-static int try_lock(int fd, bool read_only)
+static int try_lock(int fd, bool read_only, bool shared)
 {
 	int error = hold(fd, USED + READ);
 
 	if (!error && !read_only)
 		error = hold(fd, USED + WRITE);
-	if (!error)
+	if (!error && !shared)
 		error = hold(fd, UNSHARED + WRITE);
 	/* Does anyone write, or forbid what we do? */
-	if (!error)
+	if (!error && !shared)
 		error = is_free(fd, USED + WRITE);
 	if (!error)
 		error = is_free(fd, UNSHARED + READ);
@@ -60,16 +60,18 @@ static int try_lock(int fd, bool read_only)
 	return error == EACCES ? EAGAIN : error;
 }
 
-bool vio_file_lock(int fd, bool read_only, const char *path, char *why)
+bool vio_file_lock(int fd, const struct vio_disk_file_options *o, char *why)
 {
 	int error;
+	bool read_only = o->read_only;
+	const char *path = o->path;
 
 	/*
 	 * A process that was killed keeps its locks until the kernel has ended its last request, which is right: it may
 	 * still be writing.  Nothing tells when that is (a lock that waits would have to be exclusive, and disturb
 	 * others).
 	 */
-	for (unsigned i = 0; (error = try_lock(fd, read_only)) == EAGAIN && i < TRIES; i++)
+	for (unsigned i = 0; (error = try_lock(fd, read_only, o->shared)) == EAGAIN && i < TRIES; i++)
 		nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
 	if (!error)
 		return true;

@@ -47,8 +47,28 @@ static bool explain_open(const struct vio_disk_file_options *o, int error, char 
 	return vio_refuse(why, "the image %s can't be opened: %s", o->path, strerror(error));
 }
 
+/* A descriptor that somebody else has opened. */
+static bool take_image(struct vio_file *f, const struct vio_disk_file_options *o, struct stat *st, char *why)
+{
+	f->fd = o->fd;
+	int flags = fcntl(f->fd, F_GETFL);
+	if (flags < 0 || fstat(f->fd, st) < 0)
+		return vio_refuse(why, "%s can't be looked at: %s", o->path, strerror(errno));
+	if (!S_ISREG(st->st_mode) && !S_ISBLK(st->st_mode))
+		return vio_refuse(why, "%s is neither a file nor a block device; name one of them", o->path);
+	if (!o->read_only && (flags & O_ACCMODE) != O_RDWR)
+		return vio_refuse(why, "the image %s was handed over for reading only; change its mode, or serve it read-only", o->path);
+	if (o->direct && fcntl(f->fd, F_SETFL, flags | O_DIRECT) < 0)
+		return vio_refuse(why, "the file system of %s has no direct I/O; use --cache=writeback", o->path);
+	f->block_device = S_ISBLK(st->st_mode);
+	f->disk.read_only = o->read_only;
+	return true;
+}
+
 static bool open_image(struct vio_file *f, const struct vio_disk_file_options *o, struct stat *st, char *why)
 {
+	if (o->has_fd)
+		return take_image(f, o, st, why);
 	/* Looked at before it is opened: opening a terminal or a tape may do things. */
 	if (stat(o->path, st) < 0)
 		return explain_open(o, errno, why);
@@ -78,7 +98,7 @@ static int sysfs_open(dev_t dev)
 static int sysfs_numbers(int at, const char *name, unsigned long *v, int n)
 {
 	char text[64], *p = text, *next;
-	int fd = openat(at, name, O_RDONLY | O_CLOEXEC), i = 0;
+	int fd = at < 0 ? -1 : openat(at, name, O_RDONLY | O_CLOEXEC), i = 0;
 
 	if (fd < 0)
 		return 0;
@@ -261,7 +281,7 @@ static bool probe_block_device(struct vio_file *f, const struct vio_disk_file_op
 		f->disk.physical_block = physical;
 	if (ioctl(f->fd, BLKIOOPT, &optimal) == 0)
 		f->disk.optimal_io = optimal;
-	int sysfs = sysfs_open(st->st_rdev);
+	int sysfs = o->has_fd ? -1 : sysfs_open(st->st_rdev);	/* a confined program can't open it */
 	f->disk.discard_align = (uint32_t)sysfs_queue(sysfs, "discard_granularity");
 	bool offload = sysfs_queue(sysfs, "write_zeroes_max_bytes") > 0;
 	vio_file_lifetime(sysfs, &f->disk);
@@ -310,12 +330,20 @@ static bool probe_nowait(const struct vio_file *f)
 	return !f->direct && (preadv2(f->fd, &v, 1, 0, RWF_NOWAIT) >= 0 || errno == EAGAIN);
 }
 
+const struct vio_sandbox_call vio_disk_file_calls[] = {
+	{ SYS_fcntl, VIO_CALL_ONE, 1, F_OFD_SETLK, 0 }, { SYS_fcntl, VIO_CALL_ONE, 1, F_OFD_GETLK, 0 },
+	{ SYS_ioctl, VIO_CALL_ONE, 1, BLKSSZGET, 0 }, { SYS_ioctl, VIO_CALL_ONE, 1, BLKROGET, 0 },
+	{ SYS_ioctl, VIO_CALL_ONE, 1, BLKPBSZGET, 0 }, { SYS_ioctl, VIO_CALL_ONE, 1, BLKIOOPT, 0 },
+	{ SYS_statx, VIO_CALL_ANY, 0, 0, 0 },
+	{ .call = -1 }
+};
+
 bool vio_file_probe(struct vio_file *f, const struct vio_disk_file_options *o, char *why)
 {
 	struct stat st;
 
 	f->direct = o->direct;
-	if (!open_image(f, o, &st, why) || !vio_file_lock(f->fd, o->read_only, o->path, why) || !probe_direct(f, o->path, why))
+	if (!open_image(f, o, &st, why) || !vio_file_lock(f->fd, o, why) || !probe_direct(f, o->path, why))
 		return false;
 	if (!(f->block_device ? probe_block_device(f, o, &st, why) : probe_regular(f, o, &st, why)))
 		return false;
