@@ -35,6 +35,7 @@ extern const struct kind kind_balloon;
 extern const struct kind kind_blk;
 extern const struct kind kind_console;
 extern const struct kind kind_fs;
+extern const struct kind kind_net;
 extern const struct kind kind_rng;
 extern const struct kind kind_vsock;
 

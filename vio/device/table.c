@@ -6,6 +6,7 @@
 	X(blk) \
 	X(console) \
 	X(fs) \
+	X(net) \
 	X(rng) \
 	X(vsock)
 

@@ -1,0 +1,386 @@
+/*
+ * Network device (virtio 1.4, section 5.1): options, config space, queues and the lanes behind them.
+ *
+ *     receiveq p ◀── net_rx.c ◀── lane p ◀── the world
+ *     transmitq p ──▶ net_tx.c ──▶ lane p ──▶
+ *     controlq ──▶ net_ctrl.c ──▶ rules ──▶ every pair
+ *
+ * Queues are 2p and 2p + 1; the control queue's number depends on what the driver accepts (5.1.2): behind all pairs with MQ or
+ * RSS, otherwise 2.  A front end that keeps the control queue for itself (QEMU) does not pass CTRL_VQ on: then each pair is
+ * used as soon as its queues are enabled.
+ */
+#include <vio/device/net_impl.h>
+
+/* ---- Features ---- */
+
+static const unsigned char features[] = {
+	VIO_NET_F_CSUM, VIO_NET_F_GUEST_CSUM, VIO_NET_F_CTRL_GUEST_OFFLOADS, VIO_NET_F_MTU, VIO_NET_F_MAC,
+	VIO_NET_F_GUEST_TSO4, VIO_NET_F_GUEST_TSO6, VIO_NET_F_GUEST_ECN, VIO_NET_F_GUEST_UFO,
+	VIO_NET_F_HOST_TSO4, VIO_NET_F_HOST_TSO6, VIO_NET_F_HOST_ECN, VIO_NET_F_HOST_UFO,
+	VIO_NET_F_MRG_RXBUF, VIO_NET_F_STATUS, VIO_NET_F_CTRL_VQ, VIO_NET_F_CTRL_RX, VIO_NET_F_CTRL_VLAN,
+	VIO_NET_F_CTRL_RX_EXTRA, VIO_NET_F_GUEST_ANNOUNCE, VIO_NET_F_MQ, VIO_NET_F_CTRL_MAC_ADDR,
+	VIO_NET_F_GUEST_USO4, VIO_NET_F_GUEST_USO6, VIO_NET_F_HOST_USO, VIO_NET_F_GUEST_HDRLEN, VIO_NET_F_SPEED_DUPLEX,
+};
+
+/* 5.1.3.1 */
+static const struct vio_feature_need needs[] = {
+	{ VIO_NET_F_GUEST_TSO4, VIO_NET_F_GUEST_CSUM },
+	{ VIO_NET_F_GUEST_TSO6, VIO_NET_F_GUEST_CSUM },
+	{ VIO_NET_F_GUEST_UFO, VIO_NET_F_GUEST_CSUM },
+	{ VIO_NET_F_GUEST_USO4, VIO_NET_F_GUEST_CSUM },
+	{ VIO_NET_F_GUEST_USO6, VIO_NET_F_GUEST_CSUM },
+	{ VIO_NET_F_HOST_TSO4, VIO_NET_F_CSUM },
+	{ VIO_NET_F_HOST_TSO6, VIO_NET_F_CSUM },
+	{ VIO_NET_F_HOST_UFO, VIO_NET_F_CSUM },
+	{ VIO_NET_F_HOST_USO, VIO_NET_F_CSUM },
+	{ VIO_NET_F_CTRL_RX, VIO_NET_F_CTRL_VQ },
+	{ VIO_NET_F_CTRL_RX_EXTRA, VIO_NET_F_CTRL_VQ },
+	{ VIO_NET_F_CTRL_VLAN, VIO_NET_F_CTRL_VQ },
+	{ VIO_NET_F_GUEST_ANNOUNCE, VIO_NET_F_CTRL_VQ },
+	{ VIO_NET_F_MQ, VIO_NET_F_CTRL_VQ },
+	{ VIO_NET_F_CTRL_MAC_ADDR, VIO_NET_F_CTRL_VQ },
+	{ 0, 0 }
+};
+
+/* "ECN needs TSO4 or TSO6": the needs that a table of pairs can't say. */
+static bool needs_either(struct vio_features f, unsigned bit, unsigned a, unsigned b)
+{
+	return !vio_has(f, bit) || vio_has(f, a) || vio_has(f, b);
+}
+
+static bool net_features_ok(struct vio_dev *d, struct vio_features f)
+{
+	(void)d;
+	return needs_either(f, VIO_NET_F_GUEST_ECN, VIO_NET_F_GUEST_TSO4, VIO_NET_F_GUEST_TSO6) &&
+	    needs_either(f, VIO_NET_F_HOST_ECN, VIO_NET_F_HOST_TSO4, VIO_NET_F_HOST_TSO6);
+}
+
+static void drop(struct net *n, unsigned bit) { vio_features_drop(&n->dev.type_features, bit); }
+
+static void drop_unless_taken(struct net *n, unsigned takes, unsigned bit)
+{
+	if ((n->link->takes & takes) != takes)
+		drop(n, bit);
+}
+
+/* What is not there is not offered, nor what needs it. */
+static void offer(struct net *n, const struct vio_net_options *o)
+{
+	struct vio_features *f = &n->dev.type_features;
+	unsigned bit;
+
+	drop_unless_taken(n, VIO_LINK_CSUM, VIO_NET_F_CSUM);
+	drop_unless_taken(n, VIO_LINK_TSO4, VIO_NET_F_HOST_TSO4);
+	drop_unless_taken(n, VIO_LINK_TSO6, VIO_NET_F_HOST_TSO6);
+	drop_unless_taken(n, VIO_LINK_ECN, VIO_NET_F_HOST_ECN);
+	drop_unless_taken(n, VIO_LINK_UFO, VIO_NET_F_HOST_UFO);
+	drop_unless_taken(n, VIO_LINK_USO4 | VIO_LINK_USO6, VIO_NET_F_HOST_USO);
+	if (!n->has_mac)
+		drop(n, VIO_NET_F_MAC);
+	if (!vio_le16_get(n->config.mtu))
+		drop(n, VIO_NET_F_MTU);
+	if (n->pairs == 1)
+		drop(n, VIO_NET_F_MQ);
+	*f = vio_features_minus(*f, o->without);
+	while ((bit = vio_features_unmet(*f, needs)) != VIO_F_LIMIT)
+		drop(n, bit);
+	if (!needs_either(*f, VIO_NET_F_GUEST_ECN, VIO_NET_F_GUEST_TSO4, VIO_NET_F_GUEST_TSO6))
+		drop(n, VIO_NET_F_GUEST_ECN);
+	if (!needs_either(*f, VIO_NET_F_HOST_ECN, VIO_NET_F_HOST_TSO4, VIO_NET_F_HOST_TSO6))
+		drop(n, VIO_NET_F_HOST_ECN);
+	if (!vio_has(*f, VIO_NET_F_STATUS))
+		drop(n, VIO_NET_F_GUEST_ANNOUNCE);	/* there would be no bit to ask with */
+}
+
+/* ---- Config space ---- */
+
+static bool offered(const struct net *n, unsigned bit) { return vio_has(n->dev.type_features, bit); }
+
+static void tell_speed(struct net *n)
+{
+	bool own = n->speed != 0;
+
+	n->config.speed = vio_le32_of(own ? n->speed : n->link->speed);
+	n->config.duplex = own ? n->duplex : n->link->duplex;
+}
+
+static void fill_config(struct net *n)
+{
+	struct vio_net_config *c = &n->config;
+	vio_le16 mtu = c->mtu;
+
+	*c = (struct vio_net_config){ .mtu = offered(n, VIO_NET_F_MTU) ? mtu : vio_le16_of(0) };
+	if (offered(n, VIO_NET_F_MAC))
+		memcpy(c->mac, n->mac, sizeof c->mac);
+	if (offered(n, VIO_NET_F_STATUS))
+		c->status = vio_le16_of(n->link->up ? VIO_NET_S_LINK_UP : 0);
+	if (offered(n, VIO_NET_F_MQ))
+		c->max_virtqueue_pairs = vio_le16_of(n->pairs);
+	if (offered(n, VIO_NET_F_SPEED_DUPLEX))
+		tell_speed(n);
+}
+
+/* 5.1.4.1: speed and duplex stay what they are while the driver sees the link up. */
+static void on_link_changed(void *arg)
+{
+	struct net *n = arg;
+	struct vio_net_config before = n->config;
+	uint16_t status = vio_le16_get(n->config.status);
+	bool was_up = status & VIO_NET_S_LINK_UP;
+
+	if (!offered(n, VIO_NET_F_STATUS))
+		return;
+	if (offered(n, VIO_NET_F_SPEED_DUPLEX) && !(was_up && n->link->up))
+		tell_speed(n);
+	status = (uint16_t)((status & ~VIO_NET_S_LINK_UP) | (n->link->up ? VIO_NET_S_LINK_UP : 0));
+	n->config.status = vio_le16_of(status);
+	if (memcmp(&before, &n->config, sizeof before))
+		vio_dev_config_changed(&n->dev);
+}
+
+bool vio_net_dev_announce(struct vio_dev *d)
+{
+	struct net *n = vio_net_of(d);
+
+	if (!vio_net_dev_has(n, VIO_NET_F_GUEST_ANNOUNCE) || !vio_net_dev_has(n, VIO_NET_F_STATUS))
+		return false;
+	n->config.status = vio_le16_of(vio_le16_get(n->config.status) | VIO_NET_S_ANNOUNCE);
+	vio_dev_config_changed(d);
+	return true;
+}
+
+struct vio_net_dev_counts vio_net_dev_counts(const struct vio_dev *d, unsigned pair)
+{
+	const struct net *n = (const struct net *)d;
+
+	return pair < n->pairs ? n->pair[pair].counts : (struct vio_net_dev_counts){ 0 };
+}
+
+/* ---- Lanes ---- */
+
+void vio_net_dev_refresh(struct net_pair *p)
+{
+	bool on = p->index < p->rules->pairs && (vio_net_dev_runs(p->rx) || vio_net_dev_runs(p->tx));
+
+	if (on == p->on)
+		return;
+	p->on = on;
+	p->tx_waits = false;
+	if (p->lane->ops->enable)
+		p->lane->ops->enable(p->lane, on);
+	if (on && p->lane->ops->offloads)
+		p->lane->ops->offloads(p->lane, p->lets);
+}
+
+static void on_ready(void *arg)
+{
+	struct net_pair *p = arg;
+
+	if (vio_net_dev_runs(p->rx))
+		vio_dev_wake(p->rx);
+	if (p->tx && (p->tx_waits || !vio_net_dev_runs(p->rx)))
+		vio_dev_wake(p->tx);
+	p->tx_waits = false;
+}
+
+static bool open_lanes(struct net *n)
+{
+	for (unsigned i = 0; i < n->pairs; i++) {
+		struct net_pair *p = &n->pair[i];
+		struct vio_link_lane *lane = n->link->ops->lane(n->link, i);
+		if (!lane) {
+			while (i--)
+				n->pair[i].lane->ops->close(n->pair[i].lane);
+			return false;
+		}
+		lane->deliver = vio_net_dev_deliver;
+		lane->ready = on_ready;
+		lane->arg = p;
+		*p = (struct net_pair){ .n = n, .index = i, .lane = lane, .rules = &n->rules[0] };
+	}
+	return true;
+}
+
+/* ---- Queues ---- */
+
+static unsigned net_lane(const struct vio_dev *d, unsigned queue)
+{
+	return queue / 2 < ((const struct net *)d)->pairs ? queue / 2 : 0;
+}
+
+/* The pair that a queue is of; NULL: the control queue, or one that means nothing with the features accepted. */
+static struct net_pair *pair_of(struct net *n, unsigned queue)
+{
+	if (queue == n->control || queue / 2 >= n->pairs || (n->control != NET_NO_QUEUE && queue > n->control))
+		return NULL;
+	return &n->pair[queue / 2];
+}
+
+static struct vio_devq **place_of(struct net_pair *p, unsigned queue) { return queue & 1 ? &p->tx : &p->rx; }
+
+static const char *net_queue_start(struct vio_dev *d, struct vio_devq *q)
+{
+	struct net_pair *p = pair_of(vio_net_of(d), q->index);
+
+	if (p)
+		*place_of(p, q->index) = q;
+	return NULL;
+}
+
+static void net_queue_stop(struct vio_dev *d, struct vio_devq *q)
+{
+	struct net_pair *p = pair_of(vio_net_of(d), q->index);
+
+	if (!p)
+		return;
+	*place_of(p, q->index) = NULL;
+	vio_net_dev_refresh(p);
+	if (p->tx && !p->rx)
+		vio_dev_wake(p->tx);		/* what still comes by this lane is its turn's business now */
+}
+
+static void net_queue(struct vio_dev *d, struct vio_devq *q)
+{
+	struct net *n = vio_net_of(d);
+	struct net_pair *p = pair_of(n, q->index);
+
+	if (p && q->index & 1)
+		vio_net_dev_transmit(p, q);
+	else if (p)
+		vio_net_dev_receive(p, q);
+	else if (q->index == n->control)
+		vio_net_dev_control(n, q);
+	else
+		q->why_empty = VIO_WAIT_DEVICE;
+}
+
+/* Started, but disabled: what is sent is lost, nothing is received. */
+static void net_disabled(struct vio_dev *d, struct vio_devq *q)
+{
+	struct net_pair *p = pair_of(vio_net_of(d), q->index);
+
+	if (p)
+		vio_net_dev_refresh(p);
+	if (p && q->index & 1)
+		vio_net_dev_discard(p, q);
+	else
+		q->why_empty = VIO_WAIT_DEVICE;
+}
+
+static bool net_unlimited(const struct vio_dev *d, unsigned queue) { return queue == ((const struct net *)d)->control; }
+
+/* ---- Life ---- */
+
+static const char *check(const struct vio_net_options *o)
+{
+	uint16_t size = o->queue_size;
+
+	if (!o->link)
+		return "a network device needs a link: say where its frames go";
+	if (o->pairs == 0 || o->pairs > VIO_NET_DEV_PAIRS || o->pairs > o->link->lanes)
+		return "the number of queue pairs is zero, or more than the link or the device can have: choose fewer";
+	if (size && (size & (size - 1) || size > VIO_RING_SIZE_MAX))
+		return "the queue size is not a power of two up to 32768";
+	if (o->has_mac && o->mac[0] & 1)
+		return "the MAC address is a group's: choose one whose first byte is even";
+	if (o->mtu && o->mtu < VIO_NET_MTU_MIN)
+		return "the MTU is below 68 bytes: choose a larger one";
+	if (o->speed > VIO_NET_SPEED_MAX || (o->speed && o->duplex > VIO_NET_DUPLEX_FULL && o->duplex != VIO_NET_DUPLEX_UNKNOWN))
+		return "the speed is beyond 2147483647 Mb/s, or duplex is neither half, full nor unknown";
+	if (o->rss_table && (o->rss_table & (o->rss_table - 1) || o->rss_table < VIO_NET_RSS_TABLE_MIN ||
+	    o->rss_table > VIO_NET_DEV_RSS_TABLE))
+		return "the indirection table is not a power of two between 128 and 512 entries";
+	if (o->rss_contexts > VIO_NET_DEV_CONTEXTS)
+		return "there are at most 8 RSS contexts: choose fewer";
+	return NULL;
+}
+
+static void take_options(struct net *n, const struct vio_net_options *o)
+{
+	const struct vio_link *l = o->link;
+	uint16_t mtu = o->mtu ? o->mtu : l->mtu >= VIO_NET_MTU_MIN ? l->mtu : 0;
+
+	n->link = o->link;
+	n->pairs = o->pairs;
+	n->has_mac = l->gives_mac || o->has_mac;
+	memcpy(n->mac, l->gives_mac ? l->mac : o->mac, sizeof n->mac);
+	n->speed = o->speed;
+	n->duplex = o->duplex;
+	n->config.mtu = vio_le16_of(mtu);
+}
+
+static void net_negotiated(struct vio_dev *d)
+{
+	struct net *n = vio_net_of(d);
+	bool many = vio_net_dev_has(n, VIO_NET_F_MQ);
+
+	n->control = !vio_net_dev_has(n, VIO_NET_F_CTRL_VQ) ? NET_NO_QUEUE : many ? (uint16_t)(2 * n->pairs) : 2;
+	n->header = VIO_NET_HDR_PLAIN;
+	n->mergeable = vio_net_dev_has(n, VIO_NET_F_MRG_RXBUF);
+	n->rx_max = vio_net_dev_has(n, VIO_NET_F_MTU) ? vio_le16_get(n->config.mtu) + (uint32_t)VIO_NET_ETH : VIO_FRAME_MAX;
+	vio_net_dev_default_rules(n);
+}
+
+/* Back to how it was opened; every queue is stopped, so that what belongs to the pairs' threads may be written. */
+static void net_reset(struct vio_dev *d)
+{
+	struct net *n = vio_net_of(d);
+
+	fill_config(n);
+	net_negotiated(d);
+}
+
+static const char *net_open(struct vio_dev *d, const void *options)
+{
+	const struct vio_net_options *o = options;
+	struct net *n = vio_net_of(d);
+	const char *why = check(o);
+
+	if (why)
+		return why;
+	take_options(n, o);
+	offer(n, o);
+	if (!open_lanes(n))
+		return "there is no memory, or there are no descriptors, for the lanes of the link: choose fewer queue pairs";
+	d->queues = (uint16_t)(2 * n->pairs + (offered(n, VIO_NET_F_CTRL_VQ) ? 1 : 0));
+	d->queue_size_max = o->queue_size ? o->queue_size : 1024;
+	d->config = (uint8_t *)&n->config;
+	n->link->changed = on_link_changed;
+	n->link->changed_arg = n;
+	net_reset(d);
+	return NULL;
+}
+
+static void net_close(struct vio_dev *d)
+{
+	struct net *n = vio_net_of(d);
+
+	n->link->changed = NULL;
+	for (unsigned i = 0; i < n->pairs; i++)
+		n->pair[i].lane->ops->close(n->pair[i].lane);
+}
+
+const struct vio_dev_type vio_dev_net = {
+	.name = "net",
+	.id = VIO_ID_NET,
+	.features = features,
+	.features_count = sizeof features,
+	.needs = needs,
+	.config_len = sizeof(struct vio_net_config),
+	.queue_size_max = VIO_RING_SIZE_MAX,
+	.instance = sizeof(struct net),
+	.request = sizeof(struct net_buffer),
+	.unlimited = net_unlimited,
+	.lane = net_lane,
+	.no_replay = true,
+	.backend = VIO_BACKEND_LINK,
+	.open = net_open,
+	.close = net_close,
+	.features_ok = net_features_ok,
+	.negotiated = net_negotiated,
+	.reset = net_reset,
+	.queue_start = net_queue_start,
+	.queue_stop = net_queue_stop,
+	.queue = net_queue,
+	.disabled = net_disabled,
+};

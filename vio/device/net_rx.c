@@ -1,0 +1,261 @@
+/*
+ * Frames for the driver (virtio 1.4, 5.1.6.4).
+ *
+ * The lane offers a frame; it is put into one buffer or, mergeable, into as many as it takes, or refused until the driver has
+ * given more.  Nothing is kept here: what waits, waits in the link.
+ */
+#include <vio/device/net_impl.h>
+
+/* ---- Into the driver's buffers ---- */
+
+static void copy(struct vio_cur *to, struct vio_cur from)
+{
+	while (from.left) {
+		size_t n;
+		const void *at = vio_cur_front(&from, &n);
+		vio_cur_put(to, at, n);
+		vio_cur_skip(&from, n);
+	}
+}
+
+static void count(struct net_pair *p, const struct vio_cur *bytes)
+{
+	p->counts.rx_frames++;
+	p->counts.rx_bytes += bytes->left;
+}
+
+/* A frame that will never find room, or that nobody may have. */
+static bool lose(struct net_pair *p)
+{
+	p->counts.rx_dropped++;
+	return true;
+}
+
+static struct net_buffer *buffer_of(struct vio_chain *c) { return (struct net_buffer *)c; }
+
+/* The buffers behind and before last go back to where they were popped from, in the opposite order. */
+static void give_back(struct vio_devq *q, struct net_buffer *last)
+{
+	while (last) {
+		struct net_buffer *before = last->before;
+		vio_devq_unpop(q, &last->chain);
+		last = before;
+	}
+}
+
+/* Fill all buffers but the last one to the brim (5.1.6.4.1); the driver sees them together. */
+static void fill(struct net_pair *p, struct net_buffer *b, struct vio_net_hdr *h, uint16_t buffers, struct vio_cur bytes)
+{
+	struct vio_devq *q = p->rx;
+
+	h->num_buffers = vio_le16_of(buffers);
+	vio_cur_put(&b->chain.w, h, p->n->header);
+	vio_devq_together(q, true);
+	while (b) {
+		struct net_buffer *after = b->after;
+		struct vio_cur part = bytes;
+		if (part.left > b->chain.w.left)
+			part.left = b->chain.w.left;
+		copy(&b->chain.w, part);
+		vio_cur_skip(&bytes, part.left);
+		vio_dev_push(q, &b->chain);
+		b = after;
+	}
+	vio_devq_together(q, false);
+}
+
+/* Into several buffers, of which first is popped.  A frame once begun is finished, whatever the turn's budget. */
+static bool spread(struct net_pair *p, struct vio_chain *c, struct vio_net_hdr *h, struct vio_cur bytes)
+{
+	struct vio_devq *q = p->rx;
+	struct net_buffer *first = buffer_of(c), *last = first;
+	uint64_t room = c->w.left, all = p->n->header + bytes.left;
+	uint32_t buffers = 1;
+
+	first->before = first->after = NULL;
+	if (!p->n->mergeable) {
+		vio_devq_unpop(q, c);
+		p->counts.rx_overruns++;
+		return lose(p);		/* 5.1.6.4.1: it must be one buffer, and this one is too small */
+	}
+	for (; room < all && buffers < UINT16_MAX; buffers++) {
+		if (q->turn == 0)
+			q->turn = 1;
+		struct vio_chain *next = vio_devq_pop(q);
+		if (!next)
+			break;
+		last->after = buffer_of(next);
+		last->after->before = last;
+		last = last->after;
+		last->after = NULL;
+		room += next->w.left;
+	}
+	if (room >= all) {
+		fill(p, first, h, (uint16_t)buffers, bytes);
+		return true;
+	}
+	/* The driver may give more, unless this is all that it can. */
+	bool never = q->inflight == q->place.size || q->why_empty == VIO_WAIT_SEGMENTS || buffers == UINT16_MAX;
+	give_back(q, last);
+	if (!never)
+		return false;
+	p->counts.rx_overruns++;
+	return lose(p);
+}
+
+/* The next buffer that a header fits into.  Others are malformed (5.1.6.3.2): they go back as they came. */
+static struct vio_chain *next_buffer(struct net_pair *p)
+{
+	struct vio_devq *q = p->rx;
+	struct vio_chain *c;
+
+	while ((c = vio_devq_pop(q)) && __builtin_expect(c->w.left < p->n->header, 0)) {
+		vio_dev_refused(q);
+		vio_dev_push(q, c);
+	}
+	return c;
+}
+
+/* False: there is no room now. */
+static bool put(struct net_pair *p, struct vio_net_hdr *h, struct vio_cur bytes)
+{
+	struct vio_devq *q = p->rx;
+	uint32_t header = p->n->header;
+	uint64_t all = header + bytes.left;
+	struct vio_chain *c = next_buffer(p);
+
+	if (!c)
+		return false;
+	if (__builtin_expect(c->w.left < all, 0)) {
+		if (!spread(p, c, h, bytes))
+			return false;
+	} else {
+		vio_cur_put(&c->w, h, header);
+		copy(&c->w, bytes);
+		vio_dev_push(q, c);
+	}
+	count(p, &bytes);
+	return true;
+}
+
+/* What most frames are: in one piece, whole, into one buffer of one piece. */
+static bool put_plain(struct net_pair *p, uint8_t flags, struct vio_cur bytes)
+{
+	struct vio_net_hdr h = { .flags = flags, .num_buffers = { VIO_LE_SWAP(16, 1) } };
+	struct vio_devq *q = p->rx;
+	size_t n = (size_t)bytes.left;
+	struct vio_chain *c = next_buffer(p);
+
+	if (!c)
+		return false;
+	const struct vio_seg *s = c->w.seg;
+	if (__builtin_expect(s->len < VIO_NET_HDR_PLAIN + n || bytes.seg->len - bytes.at < n, 0)) {
+		vio_devq_unpop(q, c);
+		return put(p, &h, bytes);
+	}
+	memcpy(s->base, &h, VIO_NET_HDR_PLAIN);
+	memcpy((uint8_t *)s->base + VIO_NET_HDR_PLAIN, (const uint8_t *)bytes.seg->base + bytes.at, n);
+	c->w.done = VIO_NET_HDR_PLAIN + n;
+	vio_dev_push(q, c);
+	count(p, &bytes);
+	return true;
+}
+
+/* ---- From the lane ---- */
+
+/* What the frame still needs, as the driver is told it (5.1.6.4.1). */
+static struct vio_net_hdr header_of(const struct net_pair *p, const struct vio_frame *f)
+{
+	static const uint8_t types[] = {
+		[VIO_FRAME_WHOLE] = VIO_NET_HDR_GSO_NONE, [VIO_FRAME_TCP4] = VIO_NET_HDR_GSO_TCPV4,
+		[VIO_FRAME_TCP6] = VIO_NET_HDR_GSO_TCPV6, [VIO_FRAME_UFO] = VIO_NET_HDR_GSO_UDP,
+		[VIO_FRAME_USO] = VIO_NET_HDR_GSO_UDP_L4,
+	};
+	struct vio_net_hdr h = { .num_buffers = vio_le16_of(1) };
+
+	if (f->flags & VIO_FRAME_NEEDS_CSUM) {
+		h.flags = VIO_NET_HDR_F_NEEDS_CSUM;
+		h.csum_start = vio_le16_of(f->csum_start);
+		h.csum_offset = vio_le16_of(f->csum_offset);
+	} else if (f->flags & VIO_FRAME_CSUM_VALID && p->lets & VIO_LINK_CSUM) {
+		h.flags = VIO_NET_HDR_F_DATA_VALID;
+	}
+	if (f->gso) {
+		h.gso_type = (uint8_t)(types[f->gso] | (f->ecn ? VIO_NET_HDR_GSO_ECN : 0));
+		h.gso_size = vio_le16_of(f->gso_size);
+		h.hdr_len = vio_le16_of(f->header);
+	}
+	return h;
+}
+
+/* VIO_LINK_*: what whoever gets the frame has to do. */
+static unsigned needs(const struct vio_frame *f)
+{
+	static const uint8_t gso[] = {
+		[VIO_FRAME_WHOLE] = 0, [VIO_FRAME_TCP4] = VIO_LINK_TSO4, [VIO_FRAME_TCP6] = VIO_LINK_TSO6,
+		[VIO_FRAME_UFO] = VIO_LINK_UFO, [VIO_FRAME_USO] = VIO_LINK_USO4 | VIO_LINK_USO6,
+	};
+
+	return gso[f->gso] | (f->gso && f->ecn ? VIO_LINK_ECN : 0u) | (f->flags & VIO_FRAME_NEEDS_CSUM ? VIO_LINK_CSUM : 0u);
+}
+
+/* 5.1.4.1: a whole frame is no longer than the MTU that the driver was told. */
+static bool too_long(const struct net_pair *p, const struct vio_frame *f, struct vio_cur bytes)
+{
+	return !f->gso && bytes.left > p->n->rx_max &&
+	    bytes.left > p->n->rx_max - VIO_NET_ETH + vio_net_dev_ethernet(bytes);
+}
+
+static bool deliver(struct net_pair *p, const struct vio_frame *f, struct vio_cur bytes)
+{
+	struct vio_net_hdr h;
+
+	if (bytes.left < VIO_NET_ETH || bytes.left > VIO_FRAME_MAX || too_long(p, f, bytes) || (needs(f) & ~p->lets))
+		return lose(p);
+	if (p->rules->filters && !vio_net_dev_wanted(p->n, p->rules, bytes)) {
+		p->counts.rx_filtered++;
+		return true;
+	}
+	if (!vio_net_dev_runs(p->rx))
+		return lose(p);
+	h = header_of(p, f);
+	if (!put(p, &h, bytes))
+		return false;
+	p->counts.rx_gso += f->gso != VIO_FRAME_WHOLE;
+	return true;
+}
+
+bool vio_net_dev_deliver(void *arg, const struct vio_frame *f, struct vio_cur bytes)
+{
+	struct net_pair *p = arg;
+	bool plain = p->plain && !f->gso && !(f->flags & VIO_FRAME_NEEDS_CSUM) && bytes.left <= p->n->rx_max &&
+	    bytes.left >= VIO_NET_ETH && vio_net_dev_runs(p->rx);
+	bool taken;
+
+	if (__builtin_expect(plain, 1))
+		taken = put_plain(p, f->flags & VIO_FRAME_CSUM_VALID && p->lets & VIO_LINK_CSUM ? VIO_NET_HDR_F_DATA_VALID : 0, bytes);
+	else
+		taken = deliver(p, f, bytes);
+	p->full |= !taken;
+	return taken;
+}
+
+void vio_net_dev_receive(struct net_pair *p, struct vio_devq *q)
+{
+	uint64_t before = p->counts.rx_bytes;
+	bool more = false;
+
+	vio_net_dev_refresh(p);
+	p->full = false;
+	for (unsigned asked = 0; p->on && !p->full && asked < VIO_DEV_TURN; asked += NET_TURN_FRAMES) {
+		more = p->lane->ops->receive(p->lane, NET_TURN_FRAMES) == NET_TURN_FRAMES;
+		if (!more || p->counts.rx_bytes - before >= NET_TURN_BYTES)
+			break;
+	}
+	if (p->full)
+		return;			/* pop has said what is waited for */
+	if (more)
+		vio_dev_wake(q);	/* others first */
+	if (q == p->rx)
+		q->why_empty = VIO_WAIT_DEVICE;	/* for frames: buffers need not be announced meanwhile */
+}

@@ -1,0 +1,171 @@
+/*
+ * Frames from the driver (virtio 1.4, 5.1.6.2).
+ *
+ * A header is copied before it is judged.  Of an ordinary frame two bytes of it are looked at: flags and gso_type, which say that
+ * nothing else in it means anything (5.1.6.2.2).  hdr_len is never believed.
+ */
+#include <vio/device/net_impl.h>
+
+static bool malformed(struct net_pair *p, struct vio_devq *q)
+{
+	vio_dev_refused(q);
+	p->counts.tx_malformed++;
+	return true;
+}
+
+/* ---- What the driver asks for ---- */
+
+static bool read_gso(const struct net *n, const struct vio_net_hdr *h, struct vio_frame *f)
+{
+	static const struct { uint8_t type, feature, gso; } types[] = {
+		{ VIO_NET_HDR_GSO_TCPV4, VIO_NET_F_HOST_TSO4, VIO_FRAME_TCP4 },
+		{ VIO_NET_HDR_GSO_TCPV6, VIO_NET_F_HOST_TSO6, VIO_FRAME_TCP6 },
+		{ VIO_NET_HDR_GSO_UDP, VIO_NET_F_HOST_UFO, VIO_FRAME_UFO },
+		{ VIO_NET_HDR_GSO_UDP_L4, VIO_NET_F_HOST_USO, VIO_FRAME_USO },
+	};
+	bool ecn = h->gso_type & VIO_NET_HDR_GSO_ECN;
+	unsigned type = h->gso_type & ~(unsigned)VIO_NET_HDR_GSO_ECN, i;
+
+	if (type == VIO_NET_HDR_GSO_NONE)
+		return true;		/* ECN means nothing without segmentation */
+	for (i = 0; i < sizeof types / sizeof *types && types[i].type != type; i++)
+		;
+	if (i == sizeof types / sizeof *types || !vio_net_dev_has(n, types[i].feature))
+		return false;
+	if (ecn && (!vio_net_dev_has(n, VIO_NET_F_HOST_ECN) || (type != VIO_NET_HDR_GSO_TCPV4 && type != VIO_NET_HDR_GSO_TCPV6)))
+		return false;
+	f->gso = types[i].gso;
+	f->ecn = ecn;
+	f->gso_size = vio_le16_get(h->gso_size);
+	return f->gso_size && f->flags & VIO_FRAME_NEEDS_CSUM;
+}
+
+/* Bytes of headers of a frame to be segmented, from its own bytes.  0: it has none, or no payload behind them. */
+static uint16_t header_bytes(const struct vio_frame *f, struct vio_cur bytes)
+{
+	uint64_t whole = bytes.left, n = f->csum_start;
+	uint8_t tcp[14];
+
+	if (n < VIO_NET_ETH || n > whole)
+		return 0;
+	if (f->gso == VIO_FRAME_TCP4 || f->gso == VIO_FRAME_TCP6) {
+		vio_cur_skip(&bytes, n);
+		if (!vio_cur_get(&bytes, tcp, sizeof tcp) || tcp[12] >> 4 < 5)
+			return 0;
+		n += (unsigned)(tcp[12] >> 4) * 4;
+	} else {
+		n += 8;
+	}
+	return n < whole && n <= UINT16_MAX ? (uint16_t)n : 0;
+}
+
+/* What the header asks for, as a link understands it.  False: it is malformed, or asks for what was not negotiated. */
+static bool read_header(const struct net *n, const struct vio_net_hdr *h, struct vio_cur bytes, struct vio_frame *f)
+{
+	if (h->flags & VIO_NET_HDR_F_UDP_TUNNEL_CSUM)
+		return false;		/* 5.1.6.2.2: not without a tunnel, which gso_type would have to name */
+	if (h->flags & VIO_NET_HDR_F_NEEDS_CSUM) {
+		uint32_t start = vio_le16_get(h->csum_start), offset = vio_le16_get(h->csum_offset);
+		if (!vio_net_dev_has(n, VIO_NET_F_CSUM) || start + offset + 2 > bytes.left)
+			return false;
+		f->flags = VIO_FRAME_NEEDS_CSUM;
+		f->csum_start = (uint16_t)start;
+		f->csum_offset = (uint16_t)offset;
+	}
+	if (!read_gso(n, h, f))
+		return false;
+	if (f->gso)
+		f->header = header_bytes(f, bytes);
+	return !f->gso || f->header;
+}
+
+/* ---- To the link ---- */
+
+/* False: the link has no room now. */
+static bool send(struct net_pair *p, const struct vio_frame *f, struct vio_cur bytes)
+{
+	enum vio_sent sent = p->lane->ops->send(p->lane, f, bytes);
+
+	if (__builtin_expect(sent == VIO_SENT, 1)) {
+		p->counts.tx_frames++;
+		p->counts.tx_bytes += bytes.left;
+		p->counts.tx_gso += f->gso != VIO_FRAME_WHOLE;
+		return true;
+	}
+	p->counts.tx_dropped += sent == VIO_SENT_DROPPED;
+	return sent == VIO_SENT_DROPPED;
+}
+
+/* A frame whose header says something, or lies in pieces. */
+static bool send_asked(struct net_pair *p, struct vio_devq *q, struct vio_cur bytes)
+{
+	struct vio_frame f = { 0 };
+	struct vio_net_hdr h = { 0 };
+
+	vio_cur_get(&bytes, &h, p->n->header);
+	bytes.done = 0;
+	if (!read_header(p->n, &h, bytes, &f))
+		return malformed(p, q);
+	return send(p, &f, bytes);
+}
+
+static uint8_t byte_of(const void *base, size_t at) { return __atomic_load_n((const uint8_t *)base + at, __ATOMIC_RELAXED); }
+
+/* False: there is no room on the link. */
+static bool take(struct net_pair *p, struct vio_devq *q, const struct vio_chain *c)
+{
+	static const struct vio_frame whole;
+	size_t header = p->n->header;
+	const struct vio_seg *s = c->r.seg;
+	struct vio_cur bytes = c->r;
+
+	if (__builtin_expect(bytes.left < header + VIO_NET_ETH || bytes.left > header + VIO_FRAME_MAX, 0))
+		return malformed(p, q);
+	if (s->len < header || byte_of(s->base, offsetof(struct vio_net_hdr, flags)) ||
+	    byte_of(s->base, offsetof(struct vio_net_hdr, gso_type)))
+		return send_asked(p, q, bytes);
+	if (s->len > header)
+		bytes = (struct vio_cur){ .seg = s, .at = header, .left = bytes.left - header };
+	else
+		vio_cur_skip(&bytes, header);
+	bytes.done = 0;
+	return send(p, &whole, bytes);
+}
+
+void vio_net_dev_discard(struct net_pair *p, struct vio_devq *q)
+{
+	struct vio_chain *c;
+
+	while ((c = vio_devq_pop(q))) {
+		p->counts.tx_dropped++;
+		vio_dev_push(q, c);
+	}
+}
+
+void vio_net_dev_transmit(struct net_pair *p, struct vio_devq *q)
+{
+	struct vio_chain *c;
+	uint64_t moved = 0;
+
+	vio_net_dev_refresh(p);
+	if (!p->on) {
+		vio_net_dev_discard(p, q);	/* 5.1.6.5.6: a pair that is not used */
+		return;
+	}
+	while ((c = vio_devq_pop(q))) {
+		moved += c->r_total;
+		if (__builtin_expect(!take(p, q, c), 0)) {
+			vio_devq_unpop(q, c);
+			q->why_empty = VIO_WAIT_DEVICE;
+			p->tx_waits = true;
+			break;
+		}
+		vio_dev_push(q, c);
+		if (moved >= NET_TURN_BYTES)
+			vio_devq_yield(q);
+	}
+	if (p->lane->ops->flush)
+		p->lane->ops->flush(p->lane);
+	if (!vio_net_dev_runs(p->rx))
+		vio_net_dev_receive(p, q);
+}
