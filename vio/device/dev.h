@@ -285,6 +285,8 @@ void vio_dev_queue_go_live(struct vio_dev *d, unsigned i);		/* queue_enable = 1 
 bool vio_dev_queue_is_live(const struct vio_dev *d, unsigned i);
 /* 2.6.1: RING_RESET.  Done when vio_dev_queue_is_live() is false. */
 void vio_dev_queue_reset(struct vio_dev *d, unsigned i);
+/* The driver stops using the queue (4.2.2: QueueReady = 0), RING_RESET or not.  Done when vio_dev_queue_is_live() is false. */
+void vio_dev_queue_let_go(struct vio_dev *d, unsigned i);
 /* An available buffer notification, from the wire.  True: more is waiting, call again. */
 bool vio_dev_notified(struct vio_dev *d, unsigned i);
 

@@ -105,12 +105,16 @@ static void queue_was_reset(void *arg, unsigned i, uint32_t base)
 	default_queue(arg, i);
 }
 
+void vio_dev_queue_let_go(struct vio_dev *d, unsigned i)
+{
+	if (i < d->queues && d->queue[i].live && !d->pending && d->queue[i].state != VIO_QUEUE_STOPPING)
+		vio_dev_queue_stop(d, i, true, queue_was_reset, d);
+}
+
 void vio_dev_queue_reset(struct vio_dev *d, unsigned i)
 {
-	if (i >= d->queues || !d->queue[i].live || d->pending || !vio_has(d->accepted, VIO_F_RING_RESET))
-		return;
-	if (d->queue[i].state != VIO_QUEUE_STOPPING)
-		vio_dev_queue_stop(d, i, true, queue_was_reset, d);
+	if (vio_has(d->accepted, VIO_F_RING_RESET))
+		vio_dev_queue_let_go(d, i);
 }
 
 bool vio_dev_notified(struct vio_dev *d, unsigned i)

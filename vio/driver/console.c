@@ -335,14 +335,15 @@ bool vio_console_drain(struct vio_console *c, unsigned n)
 
 bool vio_console_config_changed(struct vio_console *c)
 {
-	struct vio_console_config v;
+	vio_le16 columns, rows;
 
 	if (!vio_drv_has(&c->drv, VIO_CONSOLE_F_SIZE))
 		return true;
-	if (!vio_drv_config(&c->drv, 0, &v, offsetof(struct vio_console_config, max_nr_ports)))
+	if (!vio_drv_config(&c->drv, offsetof(struct vio_console_config, cols), &columns, sizeof columns) ||
+	    !vio_drv_config(&c->drv, offsetof(struct vio_console_config, rows), &rows, sizeof rows))
 		return false;
-	c->port[0].columns = vio_le16_get(v.cols);
-	c->port[0].rows = vio_le16_get(v.rows);
+	c->port[0].columns = vio_le16_get(columns);
+	c->port[0].rows = vio_le16_get(rows);
 	return true;
 }
 

@@ -40,6 +40,10 @@ struct vio_drv_port_ops {
 	uint8_t (*status)(struct vio_drv_port *p);
 	void (*set_status)(struct vio_drv_port *p, uint8_t s);
 	uint32_t (*generation)(struct vio_drv_port *p);		/* constant where the wire reads the config space at once */
+	/*
+	 * Of what is read or written here 2, 4 or 8 bytes are one field, any other number are bytes: some wires want accesses as
+	 * wide as the field (4.1.3.1, 4.2.2.2).
+	 */
 	bool (*config_read)(struct vio_drv_port *p, uint32_t at, void *to, uint32_t len);
 	bool (*config_write)(struct vio_drv_port *p, uint32_t at, const void *from, uint32_t len);
 	uint16_t (*queue_max)(struct vio_drv_port *p, uint16_t queue);	/* 0: no such queue */
