@@ -11,6 +11,7 @@
 #include <time.h>
 #include <vio/transport/loop.h>
 #include "../test.h"
+#include "wire.h"
 
 enum { RIG_QUEUES = 12, RIG_SIZE = 64, RIG_INDIRECT = 64, RIG_BYTES = 8 << 20, RIG_PAGE = 4096 };
 #define RIG_GPA UINT64_C(0x40000000)
@@ -32,6 +33,7 @@ struct rig {
 	void *relax_arg;
 	uint32_t map_cut;		/* the platform maps pieces of at most so many bytes; 0: whole */
 	unsigned maps;			/* mapped and not unmapped */
+	void *rewired;			/* another wire in between: wire.h */
 };
 
 /* Bytes between two pages that can't be touched, ending at the second one. */
@@ -150,6 +152,7 @@ static inline const char *rig_open(struct rig *g, const struct vio_dev_type *typ
 		return why;
 	}
 	vio_loop_connect(&g->wire, g->dev, (struct vio_platform){ &rig_platform, g });
+	g->rewired = rig_rewire(&g->wire);
 	vio_dev_set_mem(g->dev, &g->mem);
 	return NULL;
 }
@@ -167,6 +170,7 @@ static inline void rig_close(struct rig *g)
 		rig_reset(g);
 		vio_dev_close(g->dev);
 		free(g->dev);
+		free(g->rewired);
 	}
 	unguard(g->bytes, RIG_BYTES);
 	free(g);

@@ -26,6 +26,7 @@ struct vio_loop_wire {
 	uint64_t kicks, used, configs;
 	uint32_t last_notification;
 	const char *broken;
+	void *other;			/* the owner's: a wire that he has put in between */
 };
 
 /* Device-independent features function calls can carry. */

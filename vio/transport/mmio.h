@@ -94,6 +94,7 @@ struct vio_mmio_drv {
 	const struct vio_mmio_access *access;
 	void *arg;
 	uint32_t id;				/* DeviceID */
+	bool with_data;				/* NOTIFICATION_DATA was negotiated */
 };
 
 /*

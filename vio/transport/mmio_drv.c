@@ -1,5 +1,8 @@
 /* The driver's end of MMIO (4.2.2.2, 4.2.3): control registers are 32 bits wide, config fields as wide as they are. */
+#include <vio/ring/freestanding.h>
 #include <vio/transport/mmio.h>
+
+enum { CONFIG_BYTES = 65536 };		/* more than any device has */
 
 #define SELF(p) ((struct vio_mmio_drv *)(p))
 
@@ -56,6 +59,7 @@ static struct vio_features features(struct vio_drv_port *p)
 
 static bool accept(struct vio_drv_port *p, struct vio_features f)
 {
+	SELF(p)->with_data = vio_has(f, VIO_F_NOTIFICATION_DATA);
 	for (uint32_t i = 0; i < VIO_F_LIMIT / 32; i++) {
 		put(SELF(p), VIO_MMIO_DRIVER_FEATURES_SEL, i);
 		put(SELF(p), VIO_MMIO_DRIVER_FEATURES, (uint32_t)(f.word[i / 2] >> i % 2 * 32));
@@ -70,11 +74,18 @@ static uint32_t generation(struct vio_drv_port *p) { return get(SELF(p), VIO_MMI
 /* Of a read or write of len bytes: 2, 4 and 8 are one field (8 in two halves), all others are bytes (vio/driver/port.h). */
 static unsigned field_width(uint32_t len) { return len == 2 ? 2 : len == 4 || len == 8 ? 4 : 1; }
 
+/* Is there an address for it? */
+static bool config_has(uint32_t at, uint32_t len) { return len <= CONFIG_BYTES && at <= CONFIG_BYTES - len; }
+
 static bool config_read(struct vio_drv_port *p, uint32_t at, void *to, uint32_t len)
 {
 	unsigned char *bytes = to;
 	unsigned width = field_width(len);
 
+	if (!config_has(at, len)) {
+		memset(to, 0, len);
+		return false;
+	}
 	for (uint32_t i = 0; i < len; i += width) {
 		uint32_t v = SELF(p)->access->read(SELF(p)->arg, VIO_MMIO_CONFIG + at + i, width);
 		for (unsigned k = 0; k < width; k++)
@@ -88,6 +99,8 @@ static bool config_write(struct vio_drv_port *p, uint32_t at, const void *from, 
 	const unsigned char *bytes = from;
 	unsigned width = field_width(len);
 
+	if (!config_has(at, len))
+		return false;
 	for (uint32_t i = 0; i < len; i += width) {
 		uint32_t v = 0;
 		for (unsigned k = 0; k < width; k++)
@@ -139,8 +152,7 @@ static bool queue_in_use(struct vio_drv_port *p, uint16_t queue)
 
 static void kick(struct vio_drv_port *p, uint16_t queue, uint32_t notification)
 {
-	(void)queue;
-	put(SELF(p), VIO_MMIO_QUEUE_NOTIFY, notification);
+	put(SELF(p), VIO_MMIO_QUEUE_NOTIFY, SELF(p)->with_data ? notification : queue);
 }
 
 static const struct vio_drv_port_ops ops = {
