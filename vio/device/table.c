@@ -8,6 +8,7 @@
 	X(fs) \
 	X(net) \
 	X(rng) \
+	X(scsi) \
 	X(vsock)
 
 #define DECLARE(name) extern const struct vio_dev_type vio_dev_##name;

@@ -1,0 +1,189 @@
+/*
+ * The commands there are, and what may stand in the way of one: no such unit, a unit attention, somebody's reservation, no medium.
+ *
+ * The table is also the answer to REPORT SUPPORTED OPERATION CODES.
+ */
+#include <vio/device/scsi_impl.h>
+
+#define CDB(...) { __VA_ARGS__ }
+#define LBA32 0xff, 0xff, 0xff, 0xff
+#define LBA64 LBA32, LBA32
+#define LEN16 0xff, 0xff
+#define LEN32 LBA32
+#define READS (NEEDS_MEDIUM | NEEDS_READY | BAR_READ)
+#define CHANGES (NEEDS_MEDIUM | NEEDS_READY | WRITES | BAR_WRITE | BAR_READ)
+
+/* Sorted by operation code, then service action. */
+static const struct scsi_command commands[] = {
+	{ VIO_SCSI_TEST_UNIT_READY, NO_ACTION, ON_BOTH | NEEDS_MEDIUM | NEEDS_READY, vio_scsi_do_test_unit_ready, CDB(0, 0, 0, 0, 4) },
+	{ VIO_SCSI_REQUEST_SENSE, NO_ACTION, ON_BOTH | ON_WELL_KNOWN | ON_NOTHING | IGNORES_ATTENTION, vio_scsi_do_request_sense,
+		CDB(1, 0, 0, 0xff, 4) },
+	{ VIO_SCSI_READ_6, NO_ACTION, ON_BOTH | READS, vio_scsi_do_read, CDB(0x1f, 0xff, 0xff, 0xff, 4) },
+	{ VIO_SCSI_WRITE_6, NO_ACTION, ON_DISK | CHANGES, vio_scsi_do_write, CDB(0x1f, 0xff, 0xff, 0xff, 4) },
+	{ VIO_SCSI_INQUIRY, NO_ACTION, ON_BOTH | ON_WELL_KNOWN | ON_NOTHING | IGNORES_ATTENTION, vio_scsi_do_inquiry,
+		CDB(1, 0xff, LEN16, 4) },
+	{ VIO_SCSI_READ_CAPACITY_10, NO_ACTION, ON_BOTH | NEEDS_MEDIUM | NEEDS_READY, vio_scsi_do_read_capacity_10,
+		CDB(0, 0, 0, 0, 0, 0, 0, 0, 4) },
+	{ VIO_SCSI_READ_10, NO_ACTION, ON_BOTH | READS, vio_scsi_do_read, CDB(0xf8, LBA32, 0x3f, LEN16, 4) },
+	{ VIO_SCSI_WRITE_10, NO_ACTION, ON_DISK | CHANGES, vio_scsi_do_write, CDB(0xf8, LBA32, 0x3f, LEN16, 4) },
+	{ VIO_SCSI_SYNCHRONIZE_CACHE_10, NO_ACTION, ON_BOTH | NEEDS_MEDIUM | BAR_WRITE | BAR_READ, vio_scsi_do_synchronize_cache,
+		CDB(2, LBA32, 0x3f, LEN16, 4) },
+	{ VIO_SCSI_READ_16, NO_ACTION, ON_DISK | READS, vio_scsi_do_read, CDB(0xf8, LBA64, LEN32, 0x3f, 4) },
+	{ VIO_SCSI_WRITE_16, NO_ACTION, ON_DISK | CHANGES, vio_scsi_do_write, CDB(0xf8, LBA64, LEN32, 0x3f, 4) },
+	{ VIO_SCSI_SYNCHRONIZE_CACHE_16, NO_ACTION, ON_DISK | NEEDS_MEDIUM | BAR_WRITE | BAR_READ, vio_scsi_do_synchronize_cache,
+		CDB(2, LBA64, LEN32, 0x3f, 4) },
+	{ VIO_SCSI_SERVICE_ACTION_IN_16, VIO_SCSI_SAI_READ_CAPACITY_16, ON_DISK | NEEDS_MEDIUM | NEEDS_READY,
+		vio_scsi_do_read_capacity_16, CDB(0x1f, 0, 0, 0, 0, 0, 0, 0, 0, LEN32, 0, 4) },
+	{ VIO_SCSI_REPORT_LUNS, NO_ACTION, ON_BOTH | ON_WELL_KNOWN | ON_NOTHING | IGNORES_ATTENTION, vio_scsi_do_report_luns,
+		CDB(0, 0xff, 0, 0, 0, LEN32, 0, 4) },
+	{ VIO_SCSI_READ_12, NO_ACTION, ON_BOTH | READS, vio_scsi_do_read, CDB(0xf8, LBA32, LEN32, 0x3f, 4) },
+	{ VIO_SCSI_WRITE_12, NO_ACTION, ON_DISK | CHANGES, vio_scsi_do_write, CDB(0xf8, LBA32, LEN32, 0x3f, 4) },
+};
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+unsigned vio_scsi_dev_cdb_bytes(uint8_t op)
+{
+	static const uint8_t bytes[8] = { 6, 10, 10, 0, 16, 12, 0, 0 };
+
+	return bytes[op >> 5];
+}
+
+/* ---- Unit attentions ---- */
+
+static const uint16_t attentions[ATTENTIONS] = {
+	[ATTENTION_POWER_ON] = VIO_ASC_POWER_ON, [ATTENTION_RESET] = VIO_ASC_DEVICE_RESET, [ATTENTION_NEXUS_LOSS] = VIO_ASC_NEXUS_LOSS,
+	[ATTENTION_CLEARED] = VIO_ASC_COMMANDS_CLEARED, [ATTENTION_MEDIUM] = VIO_ASC_MEDIUM_CHANGED,
+	[ATTENTION_LUNS] = VIO_ASC_LUNS_CHANGED, [ATTENTION_CAPACITY] = VIO_ASC_CAPACITY_CHANGED,
+	[ATTENTION_MODE] = VIO_ASC_MODE_CHANGED, [ATTENTION_PREEMPTED] = VIO_ASC_RESERVATIONS_PREEMPTED,
+	[ATTENTION_RELEASED] = VIO_ASC_RESERVATIONS_RELEASED, [ATTENTION_UNREGISTERED] = VIO_ASC_REGISTRATIONS_PREEMPTED,
+	[ATTENTION_EJECT] = VIO_ASC_OPERATOR_REMOVAL,
+};
+
+bool vio_scsi_dev_take_attention(struct scsi_unit *u, struct scsi_sense *sense)
+{
+	uint32_t was = __atomic_load_n(&u->attention, __ATOMIC_RELAXED);
+
+	do {
+		if (!was)
+			return false;
+	} while (!__atomic_compare_exchange_n(&u->attention, &was, was & (was - 1), false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+	*sense = (struct scsi_sense){ .key = VIO_SENSE_UNIT_ATTENTION, .asc = attentions[__builtin_ctz(was)] };
+	return true;
+}
+
+/* ---- Dispatch ---- */
+
+static uint16_t place_of(const struct scsi_req *r)
+{
+	if (r->unit)
+		return r->unit->type == VIO_SCSI_CDROM ? ON_CDROM : ON_DISK;
+	return r->kind == LUN_UNIT ? ON_NOTHING : ON_WELL_KNOWN;
+}
+
+static bool applies(const struct scsi_command *c, const struct scsi_req *r, uint16_t place)
+{
+	return c->flags & place && (!(c->flags & NEEDS_UNMAP) || (r->unit && r->unit->can_unmap));
+}
+
+static const struct scsi_command *find(const struct scsi_req *r, bool *op_known)
+{
+	uint16_t place = place_of(r);
+
+	*op_known = false;
+	for (unsigned i = 0; i < COMMANDS; i++) {
+		const struct scsi_command *c = &commands[i];
+		if (c->op != r->cdb[0] || !applies(c, r, place))
+			continue;
+		if (c->action == NO_ACTION || c->action == (r->cdb[1] & 0x1f))
+			return c;
+		*op_known = true;
+	}
+	return NULL;
+}
+
+/* In the way of a command to a unit that is there: the request has ended then. */
+static bool medium_missing(struct scsi_req *r, const struct scsi_command *c)
+{
+	uint32_t f = scsi_flags(r->unit);
+
+	if (c->flags & NEEDS_MEDIUM && (!(f & UNIT_MEDIUM) || f & UNIT_OPEN)) {
+		vio_scsi_dev_check(r, VIO_SENSE_NOT_READY, f & UNIT_OPEN ? VIO_ASC_NO_MEDIUM_TRAY_OPEN : VIO_ASC_NO_MEDIUM_TRAY_CLOSED);
+		return true;
+	}
+	if (c->flags & NEEDS_READY && f & UNIT_STOPPED) {
+		vio_scsi_dev_check(r, VIO_SENSE_NOT_READY, VIO_ASC_NOT_READY_START);
+		return true;
+	}
+	if (c->flags & WRITES && (r->unit->read_only || f & UNIT_SWP)) {
+		vio_scsi_dev_check(r, VIO_SENSE_DATA_PROTECT, VIO_ASC_WRITE_PROTECTED);
+		return true;
+	}
+	return false;
+}
+
+static void run(struct scsi_req *r)
+{
+	const struct scsi_command *c = r->command;
+	struct scsi_unit *u = r->unit;
+
+	if (u && !(c->flags & IGNORES_ATTENTION) && __atomic_load_n(&u->attention, __ATOMIC_RELAXED) &&
+	    vio_scsi_dev_take_attention(u, &r->sense)) {
+		r->status = VIO_SAM_CHECK_CONDITION;
+		vio_scsi_dev_end(r);
+		return;
+	}
+	if (u) {
+		uint32_t barred = __atomic_load_n(&u->barred, __ATOMIC_RELAXED);
+		if (barred && c->flags & (BAR_READ | BAR_WRITE | BAR_OTHER) &&
+		    ((barred & BARRED_READ && c->flags & BAR_READ) || (barred & BARRED_WRITE && c->flags & BAR_WRITE) ||
+		    (barred & BARRED_OTHER && c->flags & BAR_OTHER))) {
+			r->status = VIO_SAM_RESERVATION_CONFLICT;
+			vio_scsi_dev_end(r);
+			return;
+		}
+		if (medium_missing(r, c))
+			return;
+	}
+	c->run(r);
+}
+
+static void refresh(struct scsi_req *r) { vio_scsi_dev_reserve_refresh(r->unit); }
+
+void vio_scsi_dev_dispatch(struct scsi_req *r)
+{
+	bool op_known;
+
+	r->command = find(r, &op_known);
+	if (!r->command && place_of(r) == ON_NOTHING) {
+		vio_scsi_dev_check(r, VIO_SENSE_ILLEGAL_REQUEST, VIO_ASC_NO_LUN);
+	} else if (!r->command && op_known) {
+		vio_scsi_dev_bad_cdb(r, 1, 4);		/* the service action */
+	} else if (!r->command) {
+		vio_scsi_dev_check(r, VIO_SENSE_ILLEGAL_REQUEST, VIO_ASC_INVALID_OPCODE);
+	} else if (r->cdb[vio_scsi_dev_cdb_bytes(r->cdb[0]) - 1] & 4) {
+		vio_scsi_dev_bad_cdb(r, vio_scsi_dev_cdb_bytes(r->cdb[0]) - 1, 2);	/* NACA: NORMACA is 0 */
+	} else if (r->unit && r->unit->o.keep && vio_scsi_dev_reserve_stale(r->unit)) {
+		vio_scsi_dev_home(r, refresh, run);
+	} else {
+		run(r);
+	}
+}
+
+/* ---- The shortest ones ---- */
+
+void vio_scsi_do_test_unit_ready(struct scsi_req *r) { vio_scsi_dev_good(r); }
+
+/* What is pending is told as data, and is pending no more (SPC-4, 6.39). */
+void vio_scsi_do_request_sense(struct scsi_req *r)
+{
+	struct scsi_sense sense = { .key = VIO_SENSE_NONE };
+	uint8_t bytes[36];
+	uint32_t f = r->unit ? scsi_flags(r->unit) : 0;
+
+	if (r->kind == LUN_UNIT && !r->unit)
+		sense = (struct scsi_sense){ .key = VIO_SENSE_ILLEGAL_REQUEST, .asc = VIO_ASC_NO_LUN };
+	else if (r->unit && !vio_scsi_dev_take_attention(r->unit, &sense) && f & UNIT_STOPPED)
+		sense = (struct scsi_sense){ .key = VIO_SENSE_NOT_READY, .asc = VIO_ASC_NOT_READY_START };
+	size_t n = vio_scsi_dev_sense_bytes(&sense, r->cdb[1] & 1, bytes);
+	vio_scsi_dev_tell(r, bytes, n, r->cdb[4]);
+}
