@@ -156,7 +156,7 @@ static bool carries(const struct switch_port *p, uint16_t vlan)
 static void flood(const struct passage *g, uint64_t now)
 {
 	struct switch_port *from = g->from;
-	if (from->o.floods && !switch_pay(&from->floods, now, from->o.floods, from->o.floods)) {
+	if (from->o.floods && !vio_switch_pay(&from->floods, now, from->o.floods, from->o.floods)) {
 		from->counts.limited++;
 		return;
 	}

@@ -47,7 +47,7 @@ struct switch_port {
 };
 
 /* One thing more, of per_second with a burst of so many.  False: not now. */
-bool switch_pay(struct switch_debt *d, uint64_t now, uint64_t per_second, uint64_t burst);
+bool vio_switch_pay(struct switch_debt *d, uint64_t now, uint64_t per_second, uint64_t burst);
 
 /* The frame says that mac is at p.  False: it is not to be believed. */
 bool switch_learn(struct vio_switch *s, struct switch_port *p, const unsigned char mac[6], uint16_t vlan, uint64_t now);

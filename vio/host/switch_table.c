@@ -50,7 +50,7 @@ static struct switch_entry *free_place(struct vio_switch *s, const unsigned char
 	return NULL;
 }
 
-bool switch_pay(struct switch_debt *d, uint64_t now, uint64_t per_second, uint64_t burst)
+bool vio_switch_pay(struct switch_debt *d, uint64_t now, uint64_t per_second, uint64_t burst)
 {
 	uint64_t cost = UINT64_C(1000000000) / per_second, saved = cost * burst;
 	if (d->paid + saved < now)
@@ -66,7 +66,7 @@ static bool has_room(struct vio_switch *s, struct switch_port *p, uint64_t now)
 {
 	if (p->learned < p->o.addresses)
 		return true;
-	if (!switch_pay(&p->sweeps, now, 1, 1))
+	if (!vio_switch_pay(&p->sweeps, now, 1, 1))
 		return false;
 	for (unsigned i = 0; i < SWITCH_SETS; i++)
 		for (unsigned j = 0; j < SWITCH_WAYS; j++) {
@@ -82,7 +82,7 @@ static bool take_over(struct vio_switch *s, struct switch_entry *e, struct switc
 {
 	if (e->fixed || !has_room(s, p, now))
 		return false;
-	if (!old(s, e, now) && (!p->o.takeovers || !switch_pay(&p->takeovers, now, p->o.takeovers, 1)))
+	if (!old(s, e, now) && (!p->o.takeovers || !vio_switch_pay(&p->takeovers, now, p->o.takeovers, 1)))
 		return false;
 	e->port->learned--;
 	e->port = p;
