@@ -144,6 +144,13 @@ static json_t *convert(const struct control_arg *a, json_t *v)
 			return json_incref(v);
 		return text && vio_opt_size(text, &n) && n <= INT64_MAX ? json_integer((json_int_t)n) : NULL;
 	}
+	if (control_is_kind(a, "integer")) {
+		char *end = NULL;
+		long long i = text ? strtoll(text, &end, 0) : 0;
+		if (json_is_integer(v))
+			return json_incref(v);
+		return text && *text && !*end ? json_integer(i) : NULL;
+	}
 	if (control_is_kind(a, "bool")) {
 		if (json_is_boolean(v))
 			return json_incref(v);
@@ -215,6 +222,12 @@ uint64_t vio_command_number(const struct vio_command *c, const char *name, uint6
 {
 	json_t *v = json_object_get(c->args, name);
 	return v ? (uint64_t)json_integer_value(v) : otherwise;
+}
+
+int64_t vio_command_integer(const struct vio_command *c, const char *name, int64_t otherwise)
+{
+	json_t *v = json_object_get(c->args, name);
+	return v ? json_integer_value(v) : otherwise;
 }
 
 bool vio_command_flag(const struct vio_command *c, const char *name) { return json_is_true(json_object_get(c->args, name)); }

@@ -36,8 +36,8 @@ struct vio_command {
 struct vio_verb {
 	const char *name;
 	/*
-	 * "name:kind [name:kind] ...", brackets for what may be left out.  Kinds: text, number, size ("64M" too), bool, file (an
-	 * open file), listen, connect (Unix sockets), object and list (unchecked JSON).
+	 * "name:kind [name:kind] ...", brackets for what may be left out.  Kinds: text, number, integer (which may be negative),
+	 * size ("64M" too), bool, file (an open file), listen, connect (Unix sockets), object and list (unchecked JSON).
 	 */
 	const char *args;
 	const char *about;		/* one sentence */
@@ -48,6 +48,7 @@ struct vio_verb {
 bool vio_command_has(const struct vio_command *c, const char *name);
 const char *vio_command_text(const struct vio_command *c, const char *name);		/* NULL: not given */
 uint64_t vio_command_number(const struct vio_command *c, const char *name, uint64_t otherwise);
+int64_t vio_command_integer(const struct vio_command *c, const char *name, int64_t otherwise);
 bool vio_command_flag(const struct vio_command *c, const char *name);			/* false: not given */
 /* The descriptor of a file, listen or connect argument, the caller's from now on; -1: not given. */
 int vio_command_fd(struct vio_command *c, const char *name);

@@ -20,6 +20,7 @@ static const struct command {
 	{ "blk", &vio_service_blk, NULL, "serve disks" },
 	{ "balloon", &vio_service_balloon, NULL, "serve memory balloons" },
 	{ "fs", &vio_service_fs, vio_cmd_fs, "share folders" },
+	{ "input", &vio_service_input, NULL, "serve keyboards, mice, tablets and touch screens, real or pressed by a program" },
 	{ "rng", &vio_service_rng, NULL, "serve entropy sources" },
 	{ "console", &vio_service_console, NULL, "serve consoles and other ports of bytes" },
 	{ "ctl", NULL, vio_cmd_ctl, "tell a running daemon what to do, over its control socket" },
