@@ -255,6 +255,8 @@ void vio_command_done(struct vio_command *c, const char *why)
 			*at = c->next;
 			break;
 		}
+	if (c->kept)
+		*c->kept = NULL;
 	json_t *line = json_object();
 	if (c->id)
 		json_object_set(line, "id", c->id);

@@ -25,6 +25,7 @@ struct vio_command {
 	json_t *args;			/* what was given: strings, integers and booleans as declared */
 	json_t *answer;			/* an object to fill: what stands behind "ok" */
 	bool later;			/* set by run: vio_command_done() will be called, and c lives until then */
+	struct vio_command **kept;	/* set by run, with later: becomes NULL when c is gone, as at the daemon's end; or NULL */
 	const struct vio_verb *verb;
 	/* control.c's */
 	int fd[VIO_COMMAND_ARGS];		/* by argument; -1 */

@@ -77,6 +77,7 @@ extern const struct vio_service vio_service_fs;
 extern const struct vio_service vio_service_input;
 extern const struct vio_service vio_service_net;
 extern const struct vio_service vio_service_rng;
+extern const struct vio_service vio_service_scsi;
 extern const struct vio_service vio_service_vsock;
 
 /* The device-independent features that a device opened with these options is offered with. */

@@ -22,6 +22,7 @@ static const struct command {
 	{ "fs", &vio_service_fs, vio_cmd_fs, "share folders" },
 	{ "input", &vio_service_input, NULL, "serve keyboards, mice, tablets and touch screens, real or pressed by a program" },
 	{ "rng", &vio_service_rng, NULL, "serve entropy sources" },
+	{ "scsi", &vio_service_scsi, NULL, "serve SCSI disks and CD-ROM drives" },
 	{ "console", &vio_service_console, NULL, "serve consoles and other ports of bytes" },
 	{ "ctl", NULL, vio_cmd_ctl, "tell a running daemon what to do, over its control socket" },
 	{ "top", NULL, vio_cmd_top, "watch the queues of running daemons" },
