@@ -15,4 +15,5 @@ NAMES = (                       # in the order in which the guest tries them
 	"console",
 	"input",
 	"vsock",
+	"fs",
 )
