@@ -43,4 +43,9 @@ bool vio_user_ask(struct vio_user *u, const char *request, char *why);
 void vio_user_end(struct vio_user *u);
 
 enum { VIO_SLIRP_FORWARD_MAX = 128 };
+
+/* ---- The control socket ---- */
+
+/* One pair's counters, as an object. */
+struct json_t *vio_net_pair_stats(const struct vio_dev *d, unsigned pair);
 #endif

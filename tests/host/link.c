@@ -2,6 +2,7 @@
 #include "link_rig.h"
 #include <vio/host/link_impl.h>
 #include <linux/virtio_net.h>
+#include <sys/socket.h>
 
 static unsigned char bytes[VIO_FRAME_MAX + 1];
 
@@ -162,6 +163,43 @@ static void the_null_link_is_source_and_sink(void **state)
 }
 
 /* Bytes as a tap gives them, and what they mean. */
+/* On each link that is there for its own. */
+static void what_is_cut_is_lost(void **state)
+{
+	char name[] = "/tmp/vio-cut-XXXXXX", why[VIO_WHY];
+	struct vio_loop *loop = vio_loop_new();
+	struct vio_link *l = vio_link_null_open(1, 60);
+	struct user u;
+	int pair[2];
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		if (i == 1) {
+			assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+			l = vio_link_socket_open(&(struct vio_link_socket_options){ .fd = pair[1], .place = { &loop, 1 } }, why);
+		} else if (i == 2) {
+			l = vio_link_pcap_open(vio_link_null_open(1, 60), mkstemp(name), 1000, (struct vio_link_place){ &loop, 1 }, NULL, NULL, why);
+		}
+		user_open(&u, l, 0, NULL);
+		vio_link_set(l, l->carrier, true);
+		if (i == 1)
+			assert_int_equal(write(pair[0], bytes, 60), 60);
+		assert_int_equal(user_send(&u, NULL, bytes, 60, 20), VIO_SENT_DROPPED);
+		user_receive(&u, 1);
+		assert_int_equal(u.count, 0);
+		vio_link_set(l, l->carrier, false);
+		if (i == 1)
+			assert_int_equal(write(pair[0], bytes, 60), 60);
+		assert_int_equal(user_send(&u, NULL, bytes, 60, 20), VIO_SENT);
+		assert_int_equal(user_receive(&u, 1), 1);
+		assert_int_equal(u.count, 1);
+		user_close(&u);
+		vio_link_close(l);
+	}
+	close(pair[0]);
+	unlink(name);
+	vio_loop_free(loop);
+}
+
 static void frames_in_the_kernels_words(void **state)
 {
 	static const struct { struct virtio_net_hdr h; unsigned length; bool good; struct vio_frame f; unsigned uses; } row[] = {
@@ -210,6 +248,7 @@ int main(void)
 		T(what_nobody_is_there_for_is_lost, "what is sent to nobody, over a link that is down, or with an offload it does not take is lost"),
 		T(faults_come_as_planned, "the faulty link fails as planned"),
 		T(the_null_link_is_source_and_sink, "the null link gives as many frames as are asked for, and swallows all"),
+		T(what_is_cut_is_lost, "while the operator cuts a link, what is sent is lost and nothing comes; afterwards it does"),
 		T(frames_in_the_kernels_words, "frames and the kernel's headers say the same, and what makes no sense is refused"),
 	};
 	return vio_tests("host-link", tests, sizeof tests / sizeof *tests);

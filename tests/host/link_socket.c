@@ -259,6 +259,47 @@ static void the_end_is_told(void **state)
 	}
 }
 
+static void lanes_share_the_socket(void **state)
+{
+	struct rig r;
+	struct user second;
+	struct vio_link_socket_options o = { .lanes = 3, .say = say, .say_arg = &r };
+	int pair[2];
+	char why[VIO_WHY] = "", far[200];
+	unsigned sent = 0;
+	(void)state;
+	r = (struct rig){ .loop = vio_loop_new() };
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	r.far = pair[0];
+	o.fd = pair[1];
+	o.place = (struct vio_link_place){ &r.loop, 1 };
+	r.link = vio_link_socket_open(&o, why);
+	assert_int_equal(r.link->lanes, 3);
+	use(&r);
+	user_open(&second, r.link, 2, r.loop);
+	pattern(bytes, 100, 1);
+	assert_int_equal(user_send(&second, NULL, bytes, 100, 33), VIO_SENT);
+	user_flush(&second);
+	assert_int_equal(read(r.far, far, sizeof far), 104);
+	assert_memory_equal(far + 4, bytes, 100);
+	far_says(&r, "\0\0\0\x0e" "0123456789abcd", 18);
+	assert_int_equal(user_receive(&second, 9), 0);
+	assert_int_equal(user_receive(&r.user, 9), 1);
+	/* Both wait for room, both are told. */
+	while (user_send(&second, NULL, bytes, sizeof bytes - 1, 70000) == VIO_SENT)
+		sent++;
+	assert_true(sent > 2);
+	assert_int_equal(user_send(&r.user, NULL, bytes, sizeof bytes - 1, 70000), VIO_SENT_NO_ROOM);
+	unsigned char *sink = malloc(1 << 20);
+	while (!r.user.ready || !second.ready) {
+		assert_true(read(r.far, sink, 1 << 20) > 0);
+		run(&r, 20);
+	}
+	free(sink);
+	user_close(&second);
+	rig_close(&r);
+}
+
 static int listen_at(const char *path)
 {
 	struct sockaddr_un at = { .sun_family = AF_UNIX };
@@ -382,6 +423,7 @@ static void a_capture_that_fails_harms_nobody(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
+		T(lanes_share_the_socket, "lanes share the socket: all send, the first receives, all are told when there is room"),
 		T(the_wire_has_lengths, "a stream has a big-endian length before each frame, however it is cut"),
 		T(great_frames_pass, "the longest frame passes"),
 		T(a_full_socket_calls_back, "a socket without room says so, and calls back when there is some; nothing is lost or doubled"),

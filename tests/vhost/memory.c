@@ -105,6 +105,13 @@ static void slots(void **state)
 	rig_hold(&r, false, false);
 	assert_true(guest_used(&g, 0, PATIENCE_MS, NULL));
 
+	for (unsigned i = 0; i < 3; i++)	/* as QEMU does, once for every pair of queues */
+		assert_int_equal(tell(g.sock, VIO_MSG_ADD_MEM_REG, &reg, sizeof reg, &fd, 1), DONE);
+	submit_at(&g, 0, IN, UINT64_C(0x100001000));
+	assert_true(guest_used(&g, 0, PATIENCE_MS, NULL));
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(tell(g.sock, VIO_MSG_REM_MEM_REG, &reg, sizeof reg, NULL, 0), i < 3 ? DONE : REFUSED);
+
 	submit_at(&g, 0, IN, UINT64_C(0x100001000));	/* it is gone */
 	assert_true(words_have("buffer outside guest memory"));
 	close(fd);

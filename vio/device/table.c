@@ -6,7 +6,6 @@
 	X(blk) \
 	X(console) \
 	X(fs) \
-	X(input) \
 	X(net) \
 	X(rng) \
 	X(scsi) \

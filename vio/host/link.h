@@ -78,11 +78,12 @@ struct vio_link *vio_link_interface_open(const struct vio_link_interface_options
 
 /*
  * Frames over a Unix socket: a stream with a 32-bit big-endian length before each frame (passt; QEMU's -netdev stream), or
- * datagrams and packets without.  One lane.
+ * datagrams and packets without.  One stream for all lanes, of which the first receives; they live in one loop.
  */
 struct vio_link_socket_options {
 	const char *path;		/* who listens there is connected to, again and again when it goes; NULL: fd */
 	int fd;				/* connected; ours from now on, also in failure */
+	unsigned lanes;			/* more than one only with one loop; 0: 1 */
 	struct vio_link_place place;
 	vio_link_say_fn *say;		/* the other end has gone, or is back; may be NULL */
 	void *say_arg;

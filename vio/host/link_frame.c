@@ -81,7 +81,7 @@ void vio_link_set(struct vio_link *l, bool carrier, bool cut)
 {
 	bool up = carrier && !cut;
 	l->carrier = carrier;
-	l->cut = cut;
+	__atomic_store_n(&l->cut, cut, __ATOMIC_RELAXED);
 	if (l->up == up)
 		return;
 	l->up = up;

@@ -16,6 +16,15 @@ unsigned vio_link_uses(const struct vio_frame *f);
 void vio_link_to_vnet(struct virtio_net_hdr *h, const struct vio_frame *f);
 bool vio_link_from_vnet(struct vio_frame *f, const struct virtio_net_hdr *h, size_t frame_bytes);
 
+/* In a lane's thread.  What is sent to a link that is cut is lost, and what comes is thrown away; a carrier speaks for itself. */
+static inline bool vio_link_is_cut(const struct vio_link *l) { return __atomic_load_n(&l->cut, __ATOMIC_RELAXED); }
+
+/* Offer a frame to the lane's user, or lose it.  False: the user has no room. */
+static inline bool vio_link_deliver(const struct vio_link *l, struct vio_link_lane *lane, const struct vio_frame *f, struct vio_cur bytes)
+{
+	return vio_link_is_cut(l) || lane->deliver(lane->arg, f, bytes);
+}
+
 /* TUN_F_* for what may be delivered. */
 unsigned vio_link_tun_offloads(unsigned deliver);
 VIO_END_DECLS

@@ -26,6 +26,7 @@ enum { RECEIVE_BUFFER = 4 << 20 };
 
 struct eth_lane {
 	struct vio_link_lane lane;
+	const struct vio_link *link;
 	int fd;
 	struct vio_loop *loop;
 	struct vio_watch watch;
@@ -71,7 +72,7 @@ static enum vio_sent eth_send(struct vio_link_lane *l, const struct vio_frame *f
 	struct virtio_net_hdr h;
 	struct vio_seg v[1 + PIECES] = { { &h, sizeof h } };
 	uint64_t n, length = bytes.left;
-	if (length > VIO_FRAME_MAX)
+	if (length > VIO_FRAME_MAX || vio_link_is_cut(e->link))
 		return VIO_SENT_DROPPED;
 	vio_link_to_vnet(&h, f);
 	h.flags &= VIRTIO_NET_HDR_F_NEEDS_CSUM;	/* it is not for us to say that a checksum has been looked at */
@@ -148,7 +149,7 @@ static unsigned eth_receive(struct vio_link_lane *l, unsigned most)
 			break;
 		}
 		struct vio_seg seg = { e->from, e->length };
-		e->pending = !l->deliver(l->arg, &e->frame, (struct vio_cur){ .seg = &seg, .left = e->length });
+		e->pending = !vio_link_deliver(e->link, l, &e->frame, (struct vio_cur){ .seg = &seg, .left = e->length });
 		if (e->pending)
 			break;
 	}
@@ -185,7 +186,7 @@ static struct vio_link_lane *eth_lane(struct vio_link *l, unsigned pair)
 	struct eth_lane *e = pair < l->lanes ? calloc(1, sizeof *e) : NULL;
 	if (!e)
 		return NULL;
-	*e = (struct eth_lane){ .lane.ops = &lane_ops, .fd = eth->fd[pair],
+	*e = (struct eth_lane){ .lane.ops = &lane_ops, .link = l, .fd = eth->fd[pair],
 		.loop = eth->place.loops[pair % eth->place.loop_count], .bytes = malloc(TAG + 2 * (size_t)VIO_FRAME_MAX) };
 	e->watch = (struct vio_watch){ .fd = e->fd, .ready = on_ready, .arg = e };
 	if (e->bytes && eth_watch(e, 0)) {

@@ -2,7 +2,7 @@
  * A link to measure with: a sink that copies what is sent into private memory, and a source that delivers copies of frames
  * it has there.  Frames go round in a few buffers, as they would in a real back end's pool.
  */
-#include <vio/host/link.h>
+#include <vio/host/link_impl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +11,7 @@ enum { HEADER = 14 };
 
 struct null_lane {
 	struct vio_link_lane lane;
+	const struct vio_link *link;
 	uint32_t size;			/* of the source's frames; 0: it is silent */
 	unsigned sent, received;
 	unsigned char *source, *sink;	/* BUFFERS of them each; the last one of each is large enough for any frame */
@@ -28,7 +29,7 @@ static enum vio_sent null_send(struct vio_link_lane *l, const struct vio_frame *
 	struct null_lane *n = null_of(l);
 	unsigned at = bytes.left > BUFFER ? BUFFERS - 1 : n->sent++ % (BUFFERS - 1);
 	(void)f;
-	if (bytes.left > VIO_FRAME_MAX)
+	if (bytes.left > VIO_FRAME_MAX || vio_link_is_cut(n->link))
 		return VIO_SENT_DROPPED;
 	vio_cur_get(&bytes, n->sink + at * BUFFER, bytes.left);
 	return VIO_SENT;
@@ -44,7 +45,7 @@ static unsigned null_receive(struct vio_link_lane *l, unsigned most)
 	while (done < most) {
 		unsigned at = n->size > BUFFER ? BUFFERS - 1 : n->received % (BUFFERS - 1);
 		struct vio_seg seg = { n->source + at * BUFFER, n->size };
-		if (!l->deliver(l->arg, &whole, (struct vio_cur){ .seg = &seg, .left = n->size }))
+		if (!vio_link_deliver(n->link, l, &whole, (struct vio_cur){ .seg = &seg, .left = n->size }))
 			break;
 		n->received++;
 		done++;
@@ -86,6 +87,7 @@ static struct vio_link_lane *null_lane(struct vio_link *l, unsigned pair)
 		return NULL;
 	}
 	n->lane.ops = &lane_ops;
+	n->link = l;
 	n->size = link->size;
 	n->sink = n->source + BYTES;
 	for (unsigned i = n->size > BUFFER ? BUFFERS - 1 : 0; n->size && i < BUFFERS; i++)

@@ -106,6 +106,8 @@ static void record(struct pcap_lane *l, struct vio_cur bytes)
 static bool inner_deliver(void *arg, const struct vio_frame *f, struct vio_cur bytes)
 {
 	struct pcap_lane *l = arg;
+	if (vio_link_is_cut(&l->link->link))
+		return true;
 	bool taken = l->lane.deliver(l->lane.arg, f, bytes);
 	if (taken)
 		record(l, bytes);
@@ -121,7 +123,7 @@ static void inner_ready(void *arg)
 static enum vio_sent pcap_send(struct vio_link_lane *lane, const struct vio_frame *f, struct vio_cur bytes)
 {
 	struct pcap_lane *l = lane_of(lane);
-	enum vio_sent r = l->inner->ops->send(l->inner, f, bytes);
+	enum vio_sent r = vio_link_is_cut(&l->link->link) ? VIO_SENT_DROPPED : l->inner->ops->send(l->inner, f, bytes);
 	if (r == VIO_SENT)
 		record(l, bytes);
 	return r;

@@ -4,7 +4,7 @@
  *   stream      00 00 05 ea | 1514 bytes | 00 00 00 2a | 42 bytes | ...      a length, big-endian, before each frame
  *   packets     one frame each (SOCK_SEQPACKET, SOCK_DGRAM)
  *
- * One lane, in the home thread.  What is sent is collected until the end of the turn, so that a burst is one system call; what
+ * In the home thread.  Several lanes share the socket: all send, the first receives.  What is sent is collected until the end of the turn, so that a burst is one system call; what
  * is received is fetched by the bufferful.  The other end is not trusted: a length that no frame has ends the connection.
  */
 #include <vio/host/link_impl.h>
@@ -21,9 +21,16 @@
 enum { PREFIX = 4, BUFFER = 256 * 1024, PIECES = 64, LEAST = 14 };
 #define RETRY_NS UINT64_C(1000000000)
 
+struct socket_lane {
+	struct vio_link_lane lane;
+	struct socket_link *link;
+	bool on;
+	bool waits_in, waits_out;	/* ready() is owed */
+};
+
 struct socket_link {
 	struct vio_link link;
-	struct vio_link_lane lane;
+	struct socket_lane lane[VIO_LINK_LANES];
 	struct vio_loop *loop;
 	struct sockaddr_un to;		/* sun_family 0: nowhere to connect to again */
 	struct vio_watch watch;		/* fd -1: not connected */
@@ -34,18 +41,13 @@ struct socket_link {
 	const char *gone;
 	char why[VIO_WHY];		/* it has ended */
 	bool packets;
-	bool on;			/* the lane */
-	bool waits_in, waits_out;	/* ready() is owed */
 	bool blocked;			/* EPOLLOUT is asked for */
 	unsigned char *in, *out;
 	size_t in_at, in_end, out_at, out_end;
 };
 
 static struct socket_link *link_of(struct vio_link *l) { return (struct socket_link *)l; }
-static struct socket_link *of_lane(struct vio_link_lane *l)
-{
-	return (struct socket_link *)((char *)l - offsetof(struct socket_link, lane));
-}
+static struct socket_lane *lane_of(struct vio_link_lane *l) { return (struct socket_lane *)l; }
 
 /* ---- The connection ---- */
 
@@ -69,10 +71,19 @@ static void lost(struct socket_link *s, const char *why)
 	vio_loop_task(s->loop, &s->settle);
 }
 
-static void tell_ready(struct socket_link *s)
+/* Frames for the first lane; room for all that wait for some. */
+static void tell_ready(struct socket_link *s, bool in, bool out)
 {
-	if (s->on)
-		s->lane.ready(s->lane.arg);
+	for (unsigned i = 0; i < s->link.lanes; i++) {
+		struct socket_lane *l = &s->lane[i];
+		bool tell = l->on && ((in && l->waits_in && !i) || (out && l->waits_out));
+		if (in && !i)
+			l->waits_in = false;
+		if (out)
+			l->waits_out = false;
+		if (tell)
+			l->lane.ready(l->lane.arg);
+	}
 }
 
 static void on_settle(void *arg)
@@ -86,9 +97,7 @@ static void on_settle(void *arg)
 	if (again)
 		vio_loop_timer(s->loop, &s->retry, vio_now_ns() + RETRY_NS);
 	vio_link_set(&s->link, false, s->link.cut);
-	if (s->waits_out)	/* nobody waits for room on a link that is down */
-		tell_ready(s);
-	s->waits_out = false;
+	tell_ready(s, false, true);	/* nobody waits for room on a link that is down */
 }
 
 static void gone(struct socket_link *s)
@@ -131,8 +140,9 @@ static bool make_room(struct socket_link *s, size_t n)
 	return BUFFER - s->out_end >= n;
 }
 
-static enum vio_sent send_packet(struct socket_link *s, struct vio_cur bytes)
+static enum vio_sent send_packet(struct socket_lane *l, struct vio_cur bytes)
 {
+	struct socket_link *s = l->link;
 	struct vio_seg v[PIECES];
 	uint64_t n, length = bytes.left;
 	unsigned pieces = vio_cur_segs(&bytes, v, PIECES, length, &n);
@@ -149,7 +159,7 @@ static enum vio_sent send_packet(struct socket_link *s, struct vio_cur bytes)
 	if (r >= 0)
 		return VIO_SENT;
 	if (errno == EAGAIN && watch(s, true)) {
-		s->waits_out = true;
+		l->waits_out = true;
 		return VIO_SENT_NO_ROOM;
 	}
 	if (is_over(errno) && errno != ECONNREFUSED)	/* a datagram to somebody who is not there yet is only lost */
@@ -159,16 +169,16 @@ static enum vio_sent send_packet(struct socket_link *s, struct vio_cur bytes)
 
 static enum vio_sent socket_send(struct vio_link_lane *l, const struct vio_frame *f, struct vio_cur bytes)
 {
-	struct socket_link *s = of_lane(l);
+	struct socket_link *s = lane_of(l)->link;
 	uint32_t n = (uint32_t)bytes.left;
 	(void)f;		/* takes is 0: frames are whole */
-	if (s->watch.fd < 0 || bytes.left > VIO_FRAME_MAX || bytes.left < LEAST)
+	if (s->watch.fd < 0 || vio_link_is_cut(&s->link) || bytes.left > VIO_FRAME_MAX || bytes.left < LEAST)
 		return VIO_SENT_DROPPED;
 	if (s->packets)
-		return send_packet(s, bytes);
+		return send_packet(lane_of(l), bytes);
 	if (!make_room(s, PREFIX + n)) {
-		s->waits_out = s->watch.fd >= 0;
-		return s->waits_out ? VIO_SENT_NO_ROOM : VIO_SENT_DROPPED;
+		lane_of(l)->waits_out = s->watch.fd >= 0;
+		return s->watch.fd >= 0 ? VIO_SENT_NO_ROOM : VIO_SENT_DROPPED;
 	}
 	unsigned char *to = s->out + s->out_end;
 	to[0] = (unsigned char)(n >> 24);
@@ -182,7 +192,7 @@ static enum vio_sent socket_send(struct vio_link_lane *l, const struct vio_frame
 
 static void socket_flush(struct vio_link_lane *l)
 {
-	struct socket_link *s = of_lane(l);
+	struct socket_link *s = lane_of(l)->link;
 	if (!s->packets && !s->blocked)
 		push(s);
 }
@@ -246,18 +256,20 @@ static bool next(struct socket_link *s, unsigned char **frame, uint32_t *n)
 
 static unsigned socket_receive(struct vio_link_lane *l, unsigned most)
 {
-	struct socket_link *s = of_lane(l);
+	struct socket_link *s = lane_of(l)->link;
 	static const struct vio_frame whole;
 	unsigned done = 0;
+	if (lane_of(l) != &s->lane[0])
+		return 0;
 	while (done < most) {
 		unsigned char *frame;
 		uint32_t n;
 		if (!next(s, &frame, &n)) {
-			s->waits_in = true;
+			lane_of(l)->waits_in = true;
 			break;
 		}
 		struct vio_seg seg = { frame, n };
-		if (!l->deliver(l->arg, &whole, (struct vio_cur){ .seg = &seg, .left = n }))
+		if (!vio_link_deliver(&s->link, l, &whole, (struct vio_cur){ .seg = &seg, .left = n }))
 			break;
 		s->in_at += n + (s->packets ? 0 : PREFIX);
 		done++;
@@ -268,30 +280,24 @@ static unsigned socket_receive(struct vio_link_lane *l, unsigned most)
 static void on_ready(struct vio_watch *w, uint32_t events)
 {
 	struct socket_link *s = w->arg;
-	bool tell = s->waits_in && (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR));
-	if (!s->on && (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))) {	/* nobody reads who would notice */
+	if (!s->lane[0].on && (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))) {	/* nobody reads who would notice */
 		gone(s);
 		return;
 	}
-	if (tell)
-		s->waits_in = false;
 	if (events & EPOLLOUT) {
 		watch(s, false);
 		push(s);
-		tell |= s->waits_out && !s->blocked;
-		s->waits_out &= s->blocked;
 	}
-	if (tell)
-		tell_ready(s);
+	tell_ready(s, events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR), events & EPOLLOUT && !s->blocked);
 }
 
 /* ---- Lane and link ---- */
 
 static void socket_enable(struct vio_link_lane *l, bool on)
 {
-	struct socket_link *s = of_lane(l);
-	s->on = s->waits_in = on;
-	s->waits_out = false;
+	struct socket_link *s = lane_of(l)->link;
+	lane_of(l)->on = lane_of(l)->waits_in = on;
+	lane_of(l)->waits_out = false;
 	if (on && s->watch.fd >= 0)
 		watch(s, s->blocked);	/* again: tells what has come meanwhile */
 }
@@ -305,7 +311,7 @@ static const struct vio_link_lane_ops lane_ops = {
 
 static struct vio_link_lane *socket_lane(struct vio_link *l, unsigned pair)
 {
-	return pair ? NULL : &link_of(l)->lane;
+	return pair < l->lanes ? &link_of(l)->lane[pair].lane : NULL;
 }
 
 static void socket_close(struct vio_link *l)
@@ -374,7 +380,7 @@ static void on_retry(void *arg)
 		s->say(s->say_arg, line);
 	}
 	vio_link_set(&s->link, true, s->link.cut);
-	tell_ready(s);
+	tell_ready(s, true, true);
 }
 
 static bool open_socket(struct socket_link *s, const struct vio_link_socket_options *o, char *why)
@@ -413,14 +419,16 @@ struct vio_link *vio_link_socket_open(const struct vio_link_socket_options *o, c
 		goto fail;
 	}
 	s->loop = o->place.loops[0];
-	s->lane.ops = &lane_ops;
+	for (unsigned i = 0; i < VIO_LINK_LANES; i++)
+		s->lane[i] = (struct socket_lane){ .lane.ops = &lane_ops, .link = s };
 	s->watch = (struct vio_watch){ .fd = -1, .ready = on_ready, .arg = s };
 	s->retry = (struct vio_timer){ .fn = on_retry, .arg = s };
 	s->settle = (struct vio_task){ .fn = on_settle, .arg = s };
 	s->say = o->say;
 	s->say_arg = o->say_arg;
 	s->gone = o->gone;
-	s->link = (struct vio_link){ .ops = &ops, .lanes = 1, .up = true, .carrier = true, .speed = UINT32_MAX, .duplex = 0xff };
+	s->link = (struct vio_link){ .ops = &ops, .lanes = o->place.loop_count == 1 && o->lanes ? o->lanes : 1, .up = true, .carrier = true,
+		.speed = UINT32_MAX, .duplex = 0xff };
 	if (open_socket(s, o, why))
 		return &s->link;
 fail:

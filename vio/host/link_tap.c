@@ -89,7 +89,7 @@ static enum vio_sent tap_send(struct vio_link_lane *l, const struct vio_frame *f
 	struct virtio_net_hdr h;
 	struct vio_seg v[1 + PIECES] = { { &h, sizeof h } };
 	ssize_t r;
-	if (bytes.left > VIO_FRAME_MAX)
+	if (bytes.left > VIO_FRAME_MAX || vio_link_is_cut(&t->tap->link))
 		return VIO_SENT_DROPPED;
 	vio_link_to_vnet(&h, f);
 	unsigned n = pieces_of(t, bytes, v + 1), from = !t->tap->vnet;
@@ -130,7 +130,7 @@ static unsigned tap_receive(struct vio_link_lane *l, unsigned most)
 			break;
 		}
 		struct vio_seg seg = { t->bytes, t->length };
-		t->pending = !l->deliver(l->arg, &t->frame, (struct vio_cur){ .seg = &seg, .left = t->length });
+		t->pending = !vio_link_deliver(&t->tap->link, l, &t->frame, (struct vio_cur){ .seg = &seg, .left = t->length });
 		if (t->pending)
 			break;
 	}

@@ -102,6 +102,7 @@ static void forget_connection(struct vio_vhost *s)
 	s->log = s->inflight = NULL;
 	s->protocol = s->features = 0;
 	s->has_features = s->iotlb_evicted = false;
+	s->regions_again = 0;
 	s->status = 0;
 	__atomic_store_n(&s->dead, false, __ATOMIC_RELAXED);
 	vio_dev_forget(s->dev);

@@ -231,6 +231,22 @@ const char *vio_vhost_draft_remove(struct vio_vhost_draft *d, const struct vio_v
 	return "there is no such memory region to remove";
 }
 
+bool vio_vhost_mem_has(const struct vio_mem *m, const struct vio_vhost_region *r, int fd)
+{
+	struct stat st;
+
+	if (!m || fstat(fd, &st))
+		return false;
+	for (uint32_t i = 0; i < m->count; i++) {
+		const struct vio_region *have = &m->region[i];
+		const struct vio_vhost_map *map = value_of(m)->map[i];
+		if (have->gpa == r->gpa && have->uva == r->uva && have->size == r->size && map->offset == r->offset
+		    && map->dev == st.st_dev && map->ino == st.st_ino)
+			return true;
+	}
+	return false;
+}
+
 /* By guest address; the mappings follow their regions.  Few, and nearly sorted: insertion. */
 static void sort(struct vio_vhost_draft *d)
 {

@@ -56,6 +56,8 @@ void vio_vhost_draft_drop(struct vio_vhost_draft *d);	/* NULL: nothing */
 const char *vio_vhost_draft_add(struct vio_vhost_draft *d, const struct vio_vhost_region *r, int fd, const struct vio_mem *from,
     bool *dead);
 /* Remove the region that is exactly this one; *gone tells which host bytes that were. */
+/* Is r, the same bytes of the same file, in m already? */
+bool vio_vhost_mem_has(const struct vio_mem *m, const struct vio_vhost_region *r, int fd);
 const char *vio_vhost_draft_remove(struct vio_vhost_draft *d, const struct vio_vhost_region *r, struct vio_region *gone);
 /* No regions any more. */
 void vio_vhost_draft_clear(struct vio_vhost_draft *d);

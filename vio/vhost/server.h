@@ -44,6 +44,7 @@ enum {
 	VIO_ORDER_STOP = 1 << 9		/* cancel; answered when nothing is in flight */
 };
 enum { VIO_VHOST_GONE = 8 };
+enum { VIO_VHOST_AGAIN = 1 << 16 };	/* regions given again, at most */
 
 /* Who may have an order with a ring at the same time. */
 enum vio_vhost_lane { VIO_LANE_MESSAGE, VIO_LANE_IOTLB, VIO_LANE_BREAK, VIO_LANE_END, VIO_LANE_FORCE, VIO_LANES };
@@ -192,6 +193,7 @@ struct vio_vhost {
 	struct vio_vhost_map *log;
 	struct vio_vhost_map *inflight;
 	struct vio_vhost_inflight inflight_is;
+	uint32_t regions_again;			/* given when they were there already: as many takings find nothing */
 	bool iotlb_evicted;			/* not every translation that was used is still known */
 	bool dead;				/* some mapping was cut short; atomic */
 	struct vio_vhost_channel channel;

@@ -13,7 +13,6 @@ NAMES = (                       # in the order in which the guest tries them
 	"balloon",
 	"rng",
 	"console",
-	"input",
 	"vsock",
-	"fs",
+	"net",
 )

@@ -90,6 +90,10 @@ class Daemons:
 		"""Any device: vio DEVICE --socket-path=..."""
 		return self._add(name, [self.program, device, f"--socket-path={self.place.file(name + '.sock')}", *options])
 
+	def run(self, name, command):
+		"""Any command that ends up as a daemon on NAME.sock."""
+		return self._add(name, command)
+
 	def must_live(self):
 		for daemon in self.all:
 			daemon.must_live()

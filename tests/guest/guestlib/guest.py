@@ -50,7 +50,7 @@ class Guest:
 			while not condition():
 				left = end - time.monotonic()
 				if left <= 0 or self.ended:
-					why = "the guest ended" if self.ended else f"{seconds} s passed"
+					why = f"the guest ended ({self.process.wait()})" if self.ended else f"{seconds} s passed"
 					break
 				self.news.wait(left)
 			else:
