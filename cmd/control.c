@@ -144,6 +144,13 @@ static json_t *convert(const struct control_arg *a, json_t *v)
 			return json_incref(v);
 		return text && vio_opt_size(text, &n) && n <= INT64_MAX ? json_integer((json_int_t)n) : NULL;
 	}
+	if (control_is_kind(a, "integer")) {
+		char *end = NULL;
+		long long i = text ? strtoll(text, &end, 0) : 0;
+		if (json_is_integer(v))
+			return json_incref(v);
+		return text && *text && !*end ? json_integer(i) : NULL;
+	}
 	if (control_is_kind(a, "bool")) {
 		if (json_is_boolean(v))
 			return json_incref(v);
@@ -217,6 +224,12 @@ uint64_t vio_command_number(const struct vio_command *c, const char *name, uint6
 	return v ? (uint64_t)json_integer_value(v) : otherwise;
 }
 
+int64_t vio_command_integer(const struct vio_command *c, const char *name, int64_t otherwise)
+{
+	json_t *v = json_object_get(c->args, name);
+	return v ? json_integer_value(v) : otherwise;
+}
+
 bool vio_command_flag(const struct vio_command *c, const char *name) { return json_is_true(json_object_get(c->args, name)); }
 
 int vio_command_fd(struct vio_command *c, const char *name)
@@ -242,6 +255,8 @@ void vio_command_done(struct vio_command *c, const char *why)
 			*at = c->next;
 			break;
 		}
+	if (c->kept)
+		*c->kept = NULL;
 	json_t *line = json_object();
 	if (c->id)
 		json_object_set(line, "id", c->id);

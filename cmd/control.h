@@ -25,6 +25,7 @@ struct vio_command {
 	json_t *args;			/* what was given: strings, integers and booleans as declared */
 	json_t *answer;			/* an object to fill: what stands behind "ok" */
 	bool later;			/* set by run: vio_command_done() will be called, and c lives until then */
+	struct vio_command **kept;	/* set by run, with later: becomes NULL when c is gone, as at the daemon's end; or NULL */
 	const struct vio_verb *verb;
 	/* control.c's */
 	int fd[VIO_COMMAND_ARGS];		/* by argument; -1 */
@@ -36,8 +37,8 @@ struct vio_command {
 struct vio_verb {
 	const char *name;
 	/*
-	 * "name:kind [name:kind] ...", brackets for what may be left out.  Kinds: text, number, size ("64M" too), bool, file (an
-	 * open file), listen, connect (Unix sockets), object and list (unchecked JSON).
+	 * "name:kind [name:kind] ...", brackets for what may be left out.  Kinds: text, number, integer (which may be negative),
+	 * size ("64M" too), bool, file (an open file), listen, connect (Unix sockets), object and list (unchecked JSON).
 	 */
 	const char *args;
 	const char *about;		/* one sentence */
@@ -48,6 +49,7 @@ struct vio_verb {
 bool vio_command_has(const struct vio_command *c, const char *name);
 const char *vio_command_text(const struct vio_command *c, const char *name);		/* NULL: not given */
 uint64_t vio_command_number(const struct vio_command *c, const char *name, uint64_t otherwise);
+int64_t vio_command_integer(const struct vio_command *c, const char *name, int64_t otherwise);
 bool vio_command_flag(const struct vio_command *c, const char *name);			/* false: not given */
 /* The descriptor of a file, listen or connect argument, the caller's from now on; -1: not given. */
 int vio_command_fd(struct vio_command *c, const char *name);

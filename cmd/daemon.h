@@ -74,8 +74,10 @@ extern const struct vio_service vio_service_balloon;
 extern const struct vio_service vio_service_blk;
 extern const struct vio_service vio_service_console;
 extern const struct vio_service vio_service_fs;
+extern const struct vio_service vio_service_input;
 extern const struct vio_service vio_service_net;
 extern const struct vio_service vio_service_rng;
+extern const struct vio_service vio_service_scsi;
 extern const struct vio_service vio_service_switch;
 extern const struct vio_service vio_service_vsock;
 

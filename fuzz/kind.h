@@ -36,6 +36,7 @@ extern const struct kind kind_blk;
 extern const struct kind kind_console;
 extern const struct kind kind_fs;
 extern const struct kind kind_net;
+extern const struct kind kind_input;
 extern const struct kind kind_rng;
 extern const struct kind kind_vsock;
 

@@ -437,3 +437,13 @@ void vio_dev_push(struct vio_devq *q, struct vio_chain *c)
 	if (pinned && q->pins == 0 && d->port->unpinned)
 		d->port->unpinned(d->port_arg, q->index);
 }
+
+void vio_dev_unpop(struct vio_devq *q, struct vio_chain *c)
+{
+	struct vio_dev *d = q->dev;
+	bool pinned = q->pins;
+
+	vio_devq_unpop(q, c);
+	if (pinned && q->pins == 0 && d->port->unpinned)
+		d->port->unpinned(d->port_arg, q->index);
+}

@@ -235,6 +235,8 @@ uint32_t vio_dev_queue_set_mem(struct vio_dev *d, unsigned i, struct vio_mem *me
 
 /* For types: complete a chain; a completion outside a turn asks the transport for one. */
 void vio_dev_push(struct vio_devq *q, struct vio_chain *c);
+/* For types: vio_devq_unpop(), for chains that may have been held over turns. */
+void vio_dev_unpop(struct vio_devq *q, struct vio_chain *c);
 /* For types: what the queue waited for is there. */
 void vio_dev_wake(struct vio_devq *q);
 /* For types: the lane of a type whose queues are all independent. */

@@ -11,33 +11,52 @@
 #define LEN16 0xff, 0xff
 #define LEN32 LBA32
 #define READS (NEEDS_MEDIUM | NEEDS_READY | BAR_READ)
-#define CHANGES (NEEDS_MEDIUM | NEEDS_READY | WRITES | BAR_WRITE | BAR_READ)
+#define CHANGES (NEEDS_MEDIUM | NEEDS_READY | WRITES | BAR_WRITE)
+#define ANYWHERE (ON_BOTH | ON_WELL_KNOWN | ON_NOTHING | IGNORES_ATTENTION)
 
 /* Sorted by operation code, then service action. */
 static const struct scsi_command commands[] = {
 	{ VIO_SCSI_TEST_UNIT_READY, NO_ACTION, ON_BOTH | NEEDS_MEDIUM | NEEDS_READY, vio_scsi_do_test_unit_ready, CDB(0, 0, 0, 0, 4) },
-	{ VIO_SCSI_REQUEST_SENSE, NO_ACTION, ON_BOTH | ON_WELL_KNOWN | ON_NOTHING | IGNORES_ATTENTION, vio_scsi_do_request_sense,
-		CDB(1, 0, 0, 0xff, 4) },
+	{ VIO_SCSI_REQUEST_SENSE, NO_ACTION, ANYWHERE, vio_scsi_do_request_sense, CDB(1, 0, 0, 0xff, 4) },
 	{ VIO_SCSI_READ_6, NO_ACTION, ON_BOTH | READS, vio_scsi_do_read, CDB(0x1f, 0xff, 0xff, 0xff, 4) },
 	{ VIO_SCSI_WRITE_6, NO_ACTION, ON_DISK | CHANGES, vio_scsi_do_write, CDB(0x1f, 0xff, 0xff, 0xff, 4) },
-	{ VIO_SCSI_INQUIRY, NO_ACTION, ON_BOTH | ON_WELL_KNOWN | ON_NOTHING | IGNORES_ATTENTION, vio_scsi_do_inquiry,
-		CDB(1, 0xff, LEN16, 4) },
+	{ VIO_SCSI_INQUIRY, NO_ACTION, ANYWHERE, vio_scsi_do_inquiry, CDB(1, 0xff, LEN16, 4) },
+	{ VIO_SCSI_MODE_SELECT_6, NO_ACTION, ON_BOTH | BAR_OTHER, vio_scsi_do_mode_select, CDB(0x11, 0, 0, 0xff, 4) },
+	{ VIO_SCSI_MODE_SENSE_6, NO_ACTION, ON_BOTH | BAR_OTHER, vio_scsi_do_mode_sense, CDB(8, 0xff, 0xff, 0xff, 4) },
+	{ VIO_SCSI_START_STOP_UNIT, NO_ACTION, ON_BOTH | BAR_OTHER, vio_scsi_do_start_stop, CDB(1, 0, 0x0f, 0xf7, 4) },
+	{ VIO_SCSI_PREVENT_ALLOW_MEDIUM_REMOVAL, NO_ACTION, ON_BOTH | NEEDS_REMOVABLE | BAR_OTHER, vio_scsi_do_prevent_allow,
+		CDB(0, 0, 0, 3, 4) },
 	{ VIO_SCSI_READ_CAPACITY_10, NO_ACTION, ON_BOTH | NEEDS_MEDIUM | NEEDS_READY, vio_scsi_do_read_capacity_10,
 		CDB(0, 0, 0, 0, 0, 0, 0, 0, 4) },
 	{ VIO_SCSI_READ_10, NO_ACTION, ON_BOTH | READS, vio_scsi_do_read, CDB(0xf8, LBA32, 0x3f, LEN16, 4) },
 	{ VIO_SCSI_WRITE_10, NO_ACTION, ON_DISK | CHANGES, vio_scsi_do_write, CDB(0xf8, LBA32, 0x3f, LEN16, 4) },
-	{ VIO_SCSI_SYNCHRONIZE_CACHE_10, NO_ACTION, ON_BOTH | NEEDS_MEDIUM | BAR_WRITE | BAR_READ, vio_scsi_do_synchronize_cache,
+	{ VIO_SCSI_VERIFY_10, NO_ACTION, ON_BOTH | READS, vio_scsi_do_verify, CDB(0xf6, LBA32, 0x3f, LEN16, 4) },
+	{ VIO_SCSI_SYNCHRONIZE_CACHE_10, NO_ACTION, ON_BOTH | NEEDS_MEDIUM | BAR_WRITE, vio_scsi_do_synchronize_cache,
 		CDB(2, LBA32, 0x3f, LEN16, 4) },
+	{ VIO_SCSI_WRITE_SAME_10, NO_ACTION, ON_DISK | CHANGES, vio_scsi_do_write_same, CDB(0xf8, LBA32, 0x3f, LEN16, 4) },
+	{ VIO_SCSI_UNMAP, NO_ACTION, ON_DISK | CHANGES | NEEDS_UNMAP, vio_scsi_do_unmap, CDB(1, 0, 0, 0, 0, 0x3f, LEN16, 4) },
+	{ VIO_SCSI_LOG_SENSE, NO_ACTION, ON_BOTH, vio_scsi_do_log_sense, CDB(1, 0xff, 0xff, 0, LEN16, LEN16, 4) },
+	{ VIO_SCSI_MODE_SELECT_10, NO_ACTION, ON_BOTH | BAR_OTHER, vio_scsi_do_mode_select, CDB(0x11, 0, 0, 0, 0, 0, LEN16, 4) },
+	{ VIO_SCSI_MODE_SENSE_10, NO_ACTION, ON_BOTH | BAR_OTHER, vio_scsi_do_mode_sense, CDB(0x18, 0xff, 0xff, 0, 0, 0, LEN16, 4) },
 	{ VIO_SCSI_READ_16, NO_ACTION, ON_DISK | READS, vio_scsi_do_read, CDB(0xf8, LBA64, LEN32, 0x3f, 4) },
+	{ VIO_SCSI_COMPARE_AND_WRITE, NO_ACTION, ON_DISK | CHANGES, vio_scsi_do_compare_and_write,
+		CDB(0xf8, LBA64, 0, 0, 0, 0xff, 0x3f, 4) },
 	{ VIO_SCSI_WRITE_16, NO_ACTION, ON_DISK | CHANGES, vio_scsi_do_write, CDB(0xf8, LBA64, LEN32, 0x3f, 4) },
-	{ VIO_SCSI_SYNCHRONIZE_CACHE_16, NO_ACTION, ON_DISK | NEEDS_MEDIUM | BAR_WRITE | BAR_READ, vio_scsi_do_synchronize_cache,
+	{ VIO_SCSI_VERIFY_16, NO_ACTION, ON_DISK | READS, vio_scsi_do_verify, CDB(0xf6, LBA64, LEN32, 0x3f, 4) },
+	{ VIO_SCSI_SYNCHRONIZE_CACHE_16, NO_ACTION, ON_DISK | NEEDS_MEDIUM | BAR_WRITE, vio_scsi_do_synchronize_cache,
 		CDB(2, LBA64, LEN32, 0x3f, 4) },
+	{ VIO_SCSI_WRITE_SAME_16, NO_ACTION, ON_DISK | CHANGES, vio_scsi_do_write_same, CDB(0xf9, LBA64, LEN32, 0x3f, 4) },
 	{ VIO_SCSI_SERVICE_ACTION_IN_16, VIO_SCSI_SAI_READ_CAPACITY_16, ON_DISK | NEEDS_MEDIUM | NEEDS_READY,
 		vio_scsi_do_read_capacity_16, CDB(0x1f, 0, 0, 0, 0, 0, 0, 0, 0, LEN32, 0, 4) },
-	{ VIO_SCSI_REPORT_LUNS, NO_ACTION, ON_BOTH | ON_WELL_KNOWN | ON_NOTHING | IGNORES_ATTENTION, vio_scsi_do_report_luns,
-		CDB(0, 0xff, 0, 0, 0, LEN32, 0, 4) },
+	{ VIO_SCSI_SERVICE_ACTION_IN_16, VIO_SCSI_SAI_GET_LBA_STATUS, ON_DISK | READS, vio_scsi_do_get_lba_status,
+		CDB(0x1f, LBA64, LEN32, 0, 4) },
+	{ VIO_SCSI_REPORT_LUNS, NO_ACTION, ANYWHERE, vio_scsi_do_report_luns, CDB(0, 0xff, 0, 0, 0, LEN32, 0, 4) },
+	{ VIO_SCSI_MAINTENANCE_IN, VIO_SCSI_MI_REPORT_OPCODES, ON_BOTH, vio_scsi_do_report_opcodes,
+		CDB(0x1f, 0x87, 0xff, LEN16, LEN32, 0, 4) },
+	{ VIO_SCSI_MAINTENANCE_IN, VIO_SCSI_MI_REPORT_TMF, ON_BOTH, vio_scsi_do_report_tmf, CDB(0x1f, 0x80, 0, 0, 0, LEN32, 0, 4) },
 	{ VIO_SCSI_READ_12, NO_ACTION, ON_BOTH | READS, vio_scsi_do_read, CDB(0xf8, LBA32, LEN32, 0x3f, 4) },
 	{ VIO_SCSI_WRITE_12, NO_ACTION, ON_DISK | CHANGES, vio_scsi_do_write, CDB(0xf8, LBA32, LEN32, 0x3f, 4) },
+	{ VIO_SCSI_VERIFY_12, NO_ACTION, ON_DISK | READS, vio_scsi_do_verify, CDB(0xf6, LBA32, LEN32, 0x3f, 4) },
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -82,7 +101,11 @@ static uint16_t place_of(const struct scsi_req *r)
 
 static bool applies(const struct scsi_command *c, const struct scsi_req *r, uint16_t place)
 {
-	return c->flags & place && (!(c->flags & NEEDS_UNMAP) || (r->unit && r->unit->can_unmap));
+	const struct scsi_unit *u = r->unit;
+
+	if (!(c->flags & place))
+		return false;
+	return (!(c->flags & NEEDS_UNMAP) || u->can_unmap) && (!(c->flags & NEEDS_REMOVABLE) || u->o.cdrom || u->o.removable);
 }
 
 static const struct scsi_command *find(const struct scsi_req *r, bool *op_known)
@@ -186,4 +209,107 @@ void vio_scsi_do_request_sense(struct scsi_req *r)
 		sense = (struct scsi_sense){ .key = VIO_SENSE_NOT_READY, .asc = VIO_ASC_NOT_READY_START };
 	size_t n = vio_scsi_dev_sense_bytes(&sense, r->cdb[1] & 1, bytes);
 	vio_scsi_dev_tell(r, bytes, n, r->cdb[4]);
+}
+
+/* ---- What there is ---- */
+
+static size_t put_timeouts(uint8_t *to)		/* none are known */
+{
+	memset(to, 0, 12);
+	to[1] = 10;
+	return 12;
+}
+
+static size_t put_all(const struct scsi_req *r, bool timeouts, uint8_t *to)
+{
+	size_t n = 4;
+
+	for (unsigned i = 0; i < COMMANDS; i++) {
+		const struct scsi_command *c = &commands[i];
+		if (!applies(c, r, place_of(r)))
+			continue;
+		memset(to + n, 0, 8);
+		to[n] = c->op;
+		if (c->action != NO_ACTION) {
+			to[n + 3] = c->action;
+			to[n + 5] |= 1;			/* SERVACTV */
+		}
+		to[n + 5] |= timeouts ? 2 : 0;
+		vio_be16_put(to + n + 6, (uint16_t)vio_scsi_dev_cdb_bytes(c->op));
+		n += 8;
+		if (timeouts)
+			n += put_timeouts(to + n);
+	}
+	vio_be32_put(to, (uint32_t)(n - 4));
+	return n;
+}
+
+static const struct scsi_command *find_reported(const struct scsi_req *r, uint8_t op, uint16_t action, bool *has_actions)
+{
+	const struct scsi_command *found = NULL;
+
+	*has_actions = false;
+	for (unsigned i = 0; i < COMMANDS; i++) {
+		const struct scsi_command *c = &commands[i];
+		if (c->op != op || !applies(c, r, place_of(r)))
+			continue;
+		*has_actions |= c->action != NO_ACTION;
+		if (c->action == NO_ACTION || c->action == action)
+			found = c;
+	}
+	return found;
+}
+
+static size_t put_one(const struct scsi_command *c, bool timeouts, uint8_t *to)
+{
+	unsigned bytes = c ? vio_scsi_dev_cdb_bytes(c->op) : 0;
+
+	memset(to, 0, 4);
+	to[1] = (uint8_t)(c ? 3 : 1);			/* as the standard says, or not at all */
+	if (!c)
+		return 4;
+	vio_be16_put(to + 2, (uint16_t)bytes);
+	to[4] = c->op;
+	memcpy(to + 5, c->usage, bytes - 1);
+	if (c->action != NO_ACTION)
+		to[5] = (uint8_t)((to[5] & 0xe0) | c->action);
+	size_t n = 4 + bytes;
+	if (timeouts) {
+		to[1] |= 0x80;				/* CTDP */
+		n += put_timeouts(to + n);
+	}
+	return n;
+}
+
+VIO_STATIC_ASSERT(4 + COMMANDS * 20 <= SCSI_TELL, "all commands with timeouts");
+
+void vio_scsi_do_report_opcodes(struct scsi_req *r)
+{
+	unsigned option = r->cdb[2] & 7;
+	bool timeouts = r->cdb[2] & 0x80, has_actions;
+	uint64_t alloc = vio_be32_at(r->cdb + 6);
+	uint16_t action = vio_be16_at(r->cdb + 4);
+	uint8_t to[SCSI_TELL];
+
+	const struct scsi_command *c = find_reported(r, r->cdb[3], action, &has_actions);
+	if (option > 3 || (option == 1 && c && has_actions) || (option == 1 && has_actions)) {
+		vio_scsi_dev_bad_cdb(r, 2, 2);
+		return;
+	}
+	if (option == 2 && c && !has_actions) {		/* there are no service actions to ask for */
+		vio_scsi_dev_bad_cdb(r, 4, -1);
+		return;
+	}
+	if (option == 3 && c && !has_actions && action)
+		c = NULL;
+	size_t n = option ? put_one(c, timeouts, to) : put_all(r, timeouts, to);
+	vio_scsi_dev_tell(r, to, n, alloc);
+}
+
+void vio_scsi_do_report_tmf(struct scsi_req *r)
+{
+	/* ABORT TASK, ABORT TASK SET, CLEAR TASK SET, LOGICAL UNIT RESET, QUERY TASK; QUERY TASK SET, I_T NEXUS RESET */
+	uint8_t to[16] = { 0xd9, 0x05, 0, 12 };
+
+	vio_scsi_dev_tell(r, to, r->cdb[2] & 0x80 ? 16 : 4, vio_be32_at(r->cdb + 6));
 }

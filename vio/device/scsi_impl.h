@@ -164,6 +164,9 @@ struct scsi_req {
 	struct scsi_req *next;			/* in a list of those that wait */
 	/* A command's own. */
 	uint64_t lba, blocks, at;
+	struct vio_seg scratch_seg;
+	struct vio_cur compare;
+	bool compare_again;
 	uint8_t ranges, range_at;
 	struct scsi_range range[SCSI_UNMAP_RANGES];
 };
@@ -173,7 +176,8 @@ enum {
 	ON_DISK = 1, ON_CDROM = 2, ON_BOTH = 3, ON_WELL_KNOWN = 4, ON_NOTHING = 8,	/* where there is this command */
 	NEEDS_MEDIUM = 16, IGNORES_ATTENTION = 32, WRITES = 64, NEEDS_UNMAP = 128, NEEDS_READY = 256,
 	/* Which reservations of others stand in its way. */
-	BAR_READ = 512, BAR_WRITE = 1024, BAR_OTHER = 2048
+	BAR_READ = 512, BAR_WRITE = 1024, BAR_OTHER = 2048,
+	NEEDS_REMOVABLE = 4096
 };
 struct scsi_command {
 	uint8_t op;
@@ -325,7 +329,6 @@ void vio_scsi_do_log_sense(struct scsi_req *r);
 void vio_scsi_do_read(struct scsi_req *r);
 void vio_scsi_do_write(struct scsi_req *r);
 void vio_scsi_do_synchronize_cache(struct scsi_req *r);
-void vio_scsi_do_prefetch(struct scsi_req *r);
 void vio_scsi_do_verify(struct scsi_req *r);
 void vio_scsi_do_unmap(struct scsi_req *r);
 void vio_scsi_do_write_same(struct scsi_req *r);
@@ -350,6 +353,8 @@ void vio_scsi_dev_extent(const uint8_t *cdb, uint64_t *lba, uint64_t *blocks);
 bool vio_scsi_dev_on_medium(struct scsi_req *r, uint64_t lba, uint64_t blocks);
 /* Is a protection field of this CDB one that the unit takes?  False: the request has ended. */
 bool vio_scsi_dev_protect_ok(struct scsi_req *r);
+
+void vio_scsi_dev_compare_over(struct scsi_req *r);	/* r->locked: the next COMPARE AND WRITE's turn */
 
 /* ---- scsi_reserve.c ---- */
 

@@ -189,6 +189,10 @@ void vio_scsi_dev_end(struct scsi_req *r)
 
 	if (r->has_scratch)
 		leave_scratch(r);
+	if (r->locked) {
+		vio_scsi_dev_home(r, vio_scsi_dev_compare_over, vio_scsi_dev_end);
+		return;
+	}
 	if (r->ending) {
 		r->response = r->ending;
 		r->status = 0;

@@ -6,6 +6,7 @@
 	X(blk) \
 	X(console) \
 	X(fs) \
+	X(input) \
 	X(net) \
 	X(rng) \
 	X(scsi) \

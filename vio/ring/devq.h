@@ -167,7 +167,7 @@ void vio_devq_push(struct vio_devq *q, struct vio_chain *c);
 
 /*
  * Give back the chain popped last, untouched, as if it had never been popped: the device can't serve it now and will
- * be woken.  Nothing has been popped since.
+ * be woken.  Nothing has been popped since, or all of that was given back already (not with a journal).
  */
 void vio_devq_unpop(struct vio_devq *q, struct vio_chain *c);
 

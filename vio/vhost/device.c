@@ -22,8 +22,10 @@ static const char *answer_u64(struct vio_vhost_work *w, uint64_t v)
  *   kept: features that are negotiated between the front end and its guest alone, because the front end serves them itself
  *     (the control queue, the config space).  What needs one of them is not refused for want of it.
  *   pairs: GET_QUEUE_NUM counts pairs of queues.
+ *   whole: SET_CONFIG has the whole config space, whatever the guest wrote: QEMU's copy, with the writable bytes changed.
  */
-static const struct front_ends { uint32_t device; uint64_t passed, kept; bool pairs; } front_ends[] = {
+static const struct front_ends { uint32_t device; uint64_t passed, kept; bool pairs, whole; } front_ends[] = {
+	{ VIO_ID_INPUT, BIT(24) | BIT(27) | BIT(VIO_F_RING_RESET), 0, false, true },
 	{ VIO_ID_RNG, BIT(24) /* NOTIFY_ON_EMPTY */ | BIT(27) /* ANY_LAYOUT */ | BIT(VIO_F_RING_RESET), 0, false },
 	{ VIO_ID_VSOCK, BIT(24) | BIT(27) | BIT(VIO_F_RING_RESET), 0, false },
 	{ VIO_ID_NET, BIT(24) | BIT(27) | BIT(6) /* GSO */, BIT(VIO_NET_F_CTRL_VQ) | BIT(VIO_NET_F_MAC) | BIT(VIO_NET_F_STATUS), true },
@@ -153,6 +155,20 @@ const char *vio_vhost_on_GET_CONFIG(struct vio_vhost *s, struct vio_vhost_work *
 	return NULL;
 }
 
+/* What a driver may write of the whole space; the rest is what it read last, and means nothing. */
+static const char *write_whole(struct vio_vhost *s, const struct vio_vhost_config *c)
+{
+	const struct vio_dev_type *t = s->dev->type;
+
+	for (uint32_t i = 0, n; i < t->config_len; i += n ? n : 1) {
+		for (n = 0; i + n < t->config_len && t->config_writable[i + n] == 0xff; n++)
+			;
+		if (n && !vio_dev_config_write(s->dev, i, c->bytes + i, n))
+			return "it writes what the device does not take";
+	}
+	return NULL;
+}
+
 /* Migration brings the whole space: what a driver may write is taken, and the rest must be the same device. */
 static const char *migrate_config(struct vio_vhost *s, const struct vio_vhost_config *c)
 {
@@ -182,6 +198,8 @@ const char *vio_vhost_on_SET_CONFIG(struct vio_vhost *s, struct vio_vhost_work *
 		return migrate_config(s, c);
 	if (c->flags)
 		return "it has flags that mean nothing";
+	if (front_ends_of(s).whole && c->offset == 0 && c->size == s->dev->type->config_len && s->dev->type->config_writable)
+		return write_whole(s, c);
 	if (!vio_dev_config_write(s->dev, c->offset, c->bytes, c->size))
 		return "it writes where the config space is read-only, or ends";
 	return NULL;

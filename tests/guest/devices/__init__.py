@@ -13,6 +13,8 @@ NAMES = (                       # in the order in which the guest tries them
 	"balloon",
 	"rng",
 	"console",
+	"input",
 	"vsock",
+	"fs",
 	"net",
 )

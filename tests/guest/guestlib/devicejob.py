@@ -32,6 +32,10 @@ class Device:
 		"""Arguments for QEMU."""
 		return []
 
+	def emulation(self):
+		"""What an emulating QEMU needs in its environment."""
+		return {}
+
 	def uml(self):
 		"""Arguments for user-mode Linux."""
 		return []
@@ -120,7 +124,8 @@ class DeviceJob:
 		root = initramfs.build(self.place, name, folder, drivers, programs)
 		arguments = [word for device in self.devices for word in (device.qemu() if self.kind == "qemu" else device.uml())]
 		if self.kind == "qemu":
-			return qemu.boot(self.place, name, root, " ".join(words), arguments)
+			emulation = {name: value for device in self.devices for name, value in device.emulation().items()}
+			return qemu.boot(self.place, name, root, " ".join(words), arguments, emulation=emulation)
 		return uml.boot(self.place, name, root, " ".join(words), [], arguments)
 
 	def finish(self, say):

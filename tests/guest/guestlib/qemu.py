@@ -2,6 +2,7 @@
 import glob
 import json
 import os
+import shlex
 import shutil
 import socket
 import sys
@@ -64,8 +65,24 @@ def command(accel, initramfs, words, devices, extra=(), cpus=2):
 	return [*machine(accel, cpus), "-kernel", image, "-initrd", initramfs, "-append", line, *devices, *extra]
 
 
-def boot(place, name, initramfs, words, devices, extra=(), cpus=2):
-	"""Boots a guest and waits until its Linux is up. KVM that cannot run a Linux gives way to emulation, said aloud."""
+def eventfds(place):
+	"""
+	The environment in which an emulating QEMU does not refuse vhost-user-input: up to version 8 it asks for KVM there, because
+	of its eventfds
+	(backends/vhost-user.c), and emulation has eventfds too. x86 only.
+	"""
+	shim = place.file("eventfds.so")
+	if not os.path.exists(shim):
+		source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "eventfds.c")
+		place.run(*shlex.split(os.environ.get("CC", "cc")), "-D_GNU_SOURCE", "-shared", "-fPIC", source, "-o", shim)
+	return {"LD_PRELOAD": shim}
+
+
+def boot(place, name, initramfs, words, devices, extra=(), cpus=2, emulation=None):
+	"""
+	Boots a guest and waits until its Linux is up. KVM that cannot run a Linux gives way to emulation, said aloud; emulation is
+	the environment in that case.
+	"""
 	serial = ("-serial", "stdio", *extra)
 	accel = accelerator()
 	if accel == "kvm":
@@ -78,7 +95,7 @@ def boot(place, name, initramfs, words, devices, extra=(), cpus=2):
 			guest.kill()
 			print("KVM does not run Linux here; going on with emulation (TCG)", file=sys.stderr, flush=True)
 			os.environ["VIO_GUEST_ACCEL"] = "tcg"
-	guest = Guest(place, name, command("tcg", initramfs, words, devices, serial, cpus))
+	guest = Guest(place, name, command("tcg", initramfs, words, devices, serial, cpus), emulation)
 	guest.accel = "TCG"
 	return guest
 
