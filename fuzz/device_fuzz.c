@@ -14,8 +14,16 @@ static void release(void *p, size_t n) { (void)n; free(p); }
 /* ---- The types ---- */
 
 /* A type that is not here has no fuzz target: give it a file kind_NAME.c and a word. */
-static const struct kind *const kinds[] = { &kind_balloon, &kind_blk, &kind_console, &kind_fs, &kind_net, &kind_rng, &kind_vsock };
-static const struct kind *const kinds[] = { &kind_balloon, &kind_blk, &kind_console, &kind_fs, &kind_input, &kind_rng, &kind_vsock };
+static const struct kind *const kinds[] = {
+	&kind_balloon,
+	&kind_blk,
+	&kind_console,
+	&kind_fs,
+	&kind_input,
+	&kind_net,
+	&kind_rng,
+	&kind_vsock,
+};
 
 static void open_type(struct subject *s, struct feed *f)
 {

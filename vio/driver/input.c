@@ -22,6 +22,8 @@ unsigned vio_input_ask(struct vio_input *in, uint8_t select, uint8_t subsel, voi
 	const struct vio_drv_port_ops *ops = in->drv.port->ops;
 	uint8_t size;
 
+	if (in->drv.failed)
+		return 0;
 	if (!ops->config_write(in->drv.port, offsetof(struct vio_input_config, select), &select, 1) ||
 	    !ops->config_write(in->drv.port, offsetof(struct vio_input_config, subsel), &subsel, 1)) {
 		vio_drv_fail(&in->drv, "the way to the device broke while its config space was written");
