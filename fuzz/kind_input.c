@@ -12,7 +12,7 @@ static const char *open_input(struct subject *s, struct feed *f)
 	static const char *const kinds[] = { "keyboard", "mouse", "tablet", "touch", "gamepad" };
 	struct own *own = s->own = calloc(1, sizeof *own);
 	uint8_t how = (uint8_t)take(f, 1);
-	struct vio_events_faults faults = { .late_every = how & 3, .deaf_every = how >> 2 & 3 };
+	struct vio_events_faults faults = { .late_every = how & 3 ? 1 + (how & 3) : 0, .deaf_every = how >> 2 & 3 };
 	struct vio_events_about about;
 
 	if (!vio_events_kind(kinds[(how >> 4) % 5], 10, &about))
