@@ -37,22 +37,22 @@ bool vio_scsi_dev_on_medium(struct scsi_req *r, uint64_t lba, uint64_t blocks)
 
 bool vio_scsi_dev_protect_ok(struct scsi_req *r)
 {
-	if (vio_scsi_dev_cdb_bytes(r->cdb[0]) == 6 || !(r->cdb[1] >> 5) || r->unit->o.protect)
+	if (!(r->cdb[1] >> 5))
 		return true;
 	vio_scsi_dev_bad_cdb(r, 1, 7);
 	return false;
 }
 
 /* The request's extent and its bytes, checked against everything but the data there is. */
-static bool take_extent(struct scsi_req *r)
+static bool take_extent(struct scsi_req *r, struct vio_cur *pi)
 {
 	uint64_t most = (uint64_t)vio_le32_get(scsi_of_req(r)->config.max_sectors) * 512;
 
 	vio_scsi_dev_extent(r->cdb, &r->lba, &r->blocks);
-	if (!vio_scsi_dev_protect_ok(r) || !vio_scsi_dev_on_medium(r, r->lba, r->blocks))
+	if (!vio_scsi_dev_on_medium(r, r->lba, r->blocks))
 		return false;
 	if (r->blocks << r->unit->shift <= most)
-		return true;
+		return vio_scsi_dev_pi_ok(r, pi);
 	unsigned bytes = vio_scsi_dev_cdb_bytes(r->cdb[0]);
 	vio_scsi_dev_bad_cdb(r, bytes == 10 ? 7 : bytes == 12 ? 6 : 10, -1);
 	return false;
@@ -67,12 +67,14 @@ static void was_read(struct scsi_req *r, int error)
 		return;
 	}
 	r->moved_in = r->io.length;
+	if (r->pi_in.left)
+		vio_scsi_dev_pi_make(r);
 	vio_scsi_dev_good(r);
 }
 
 void vio_scsi_do_read(struct scsi_req *r)
 {
-	if (!take_extent(r))
+	if (!take_extent(r, &r->pi_in))
 		return;
 	uint64_t bytes = r->blocks << r->unit->shift;
 	if (bytes > r->in.left) {
@@ -113,7 +115,7 @@ static bool is_durable(const struct scsi_req *r)
 
 void vio_scsi_do_write(struct scsi_req *r)
 {
-	if (!take_extent(r))
+	if (!take_extent(r, &r->pi_out))
 		return;
 	uint64_t bytes = r->blocks << r->unit->shift;
 	if (bytes > r->out.left) {
@@ -124,6 +126,8 @@ void vio_scsi_do_write(struct scsi_req *r)
 		vio_scsi_dev_good(r);
 		return;
 	}
+	if (r->pi_out.left && !vio_scsi_dev_pi_check(r))
+		return;
 	r->io.op = VIO_DISK_WRITE;
 	r->io.durable = is_durable(r);
 	r->io.offset = r->lba << r->unit->shift;

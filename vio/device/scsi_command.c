@@ -14,6 +14,9 @@
 #define CHANGES (NEEDS_MEDIUM | NEEDS_READY | WRITES | BAR_WRITE)
 #define ANYWHERE (ON_BOTH | ON_WELL_KNOWN | ON_NOTHING | IGNORES_ATTENTION)
 
+#define RESERVE_IN CDB(0x1f, 0, 0, 0, 0, 0, LEN16, 4)
+#define RESERVE_OUT CDB(0x1f, 0xff, 0, 0, LEN32, 4)
+
 /* Sorted by operation code, then service action. */
 static const struct scsi_command commands[] = {
 	{ VIO_SCSI_TEST_UNIT_READY, NO_ACTION, ON_BOTH | NEEDS_MEDIUM | NEEDS_READY, vio_scsi_do_test_unit_ready, CDB(0, 0, 0, 0, 4) },
@@ -30,14 +33,35 @@ static const struct scsi_command commands[] = {
 		CDB(0, 0, 0, 0, 0, 0, 0, 0, 4) },
 	{ VIO_SCSI_READ_10, NO_ACTION, ON_BOTH | READS, vio_scsi_do_read, CDB(0xf8, LBA32, 0x3f, LEN16, 4) },
 	{ VIO_SCSI_WRITE_10, NO_ACTION, ON_DISK | CHANGES, vio_scsi_do_write, CDB(0xf8, LBA32, 0x3f, LEN16, 4) },
+	{ VIO_SCSI_SEEK_10, NO_ACTION, ON_CDROM | READS, vio_scsi_do_seek, CDB(0, LBA32, 0, 0, 0, 4) },
 	{ VIO_SCSI_VERIFY_10, NO_ACTION, ON_BOTH | READS, vio_scsi_do_verify, CDB(0xf6, LBA32, 0x3f, LEN16, 4) },
 	{ VIO_SCSI_SYNCHRONIZE_CACHE_10, NO_ACTION, ON_BOTH | NEEDS_MEDIUM | BAR_WRITE, vio_scsi_do_synchronize_cache,
 		CDB(2, LBA32, 0x3f, LEN16, 4) },
 	{ VIO_SCSI_WRITE_SAME_10, NO_ACTION, ON_DISK | CHANGES, vio_scsi_do_write_same, CDB(0xf8, LBA32, 0x3f, LEN16, 4) },
 	{ VIO_SCSI_UNMAP, NO_ACTION, ON_DISK | CHANGES | NEEDS_UNMAP, vio_scsi_do_unmap, CDB(1, 0, 0, 0, 0, 0x3f, LEN16, 4) },
+	{ VIO_SCSI_READ_TOC, NO_ACTION, ON_CDROM | READS, vio_scsi_do_read_toc, CDB(2, 0x0f, 0, 0, 0, 0xff, LEN16, 0xc4) },
+	{ VIO_SCSI_GET_CONFIGURATION, NO_ACTION, ON_CDROM | IGNORES_ATTENTION, vio_scsi_do_get_configuration,
+		CDB(3, 0xff, 0xff, 0, 0, 0, LEN16, 4) },
+	{ VIO_SCSI_GET_EVENT_STATUS_NOTIFICATION, NO_ACTION, ON_CDROM | IGNORES_ATTENTION, vio_scsi_do_get_event_status,
+		CDB(1, 0, 0, 0xff, 0, 0, LEN16, 4) },
 	{ VIO_SCSI_LOG_SENSE, NO_ACTION, ON_BOTH, vio_scsi_do_log_sense, CDB(1, 0xff, 0xff, 0, LEN16, LEN16, 4) },
+	{ VIO_SCSI_READ_DISC_INFORMATION, NO_ACTION, ON_CDROM | READS, vio_scsi_do_read_disc_information,
+		CDB(7, 0, 0, 0, 0, 0, LEN16, 4) },
+	{ VIO_SCSI_READ_TRACK_INFORMATION, NO_ACTION, ON_CDROM | READS, vio_scsi_do_read_track_information,
+		CDB(3, LBA32, 0, LEN16, 4) },
 	{ VIO_SCSI_MODE_SELECT_10, NO_ACTION, ON_BOTH | BAR_OTHER, vio_scsi_do_mode_select, CDB(0x11, 0, 0, 0, 0, 0, LEN16, 4) },
 	{ VIO_SCSI_MODE_SENSE_10, NO_ACTION, ON_BOTH | BAR_OTHER, vio_scsi_do_mode_sense, CDB(0x18, 0xff, 0xff, 0, 0, 0, LEN16, 4) },
+	{ VIO_SCSI_PERSISTENT_RESERVE_IN, VIO_SCSI_PRIN_READ_KEYS, ON_DISK, vio_scsi_do_reserve_in, RESERVE_IN },
+	{ VIO_SCSI_PERSISTENT_RESERVE_IN, VIO_SCSI_PRIN_READ_RESERVATION, ON_DISK, vio_scsi_do_reserve_in, RESERVE_IN },
+	{ VIO_SCSI_PERSISTENT_RESERVE_IN, VIO_SCSI_PRIN_REPORT_CAPABILITIES, ON_DISK, vio_scsi_do_reserve_in, RESERVE_IN },
+	{ VIO_SCSI_PERSISTENT_RESERVE_IN, VIO_SCSI_PRIN_READ_FULL_STATUS, ON_DISK, vio_scsi_do_reserve_in, RESERVE_IN },
+	{ VIO_SCSI_PERSISTENT_RESERVE_OUT, VIO_SCSI_PROUT_REGISTER, ON_DISK, vio_scsi_do_reserve_out, RESERVE_OUT },
+	{ VIO_SCSI_PERSISTENT_RESERVE_OUT, VIO_SCSI_PROUT_RESERVE, ON_DISK, vio_scsi_do_reserve_out, RESERVE_OUT },
+	{ VIO_SCSI_PERSISTENT_RESERVE_OUT, VIO_SCSI_PROUT_RELEASE, ON_DISK, vio_scsi_do_reserve_out, RESERVE_OUT },
+	{ VIO_SCSI_PERSISTENT_RESERVE_OUT, VIO_SCSI_PROUT_CLEAR, ON_DISK, vio_scsi_do_reserve_out, RESERVE_OUT },
+	{ VIO_SCSI_PERSISTENT_RESERVE_OUT, VIO_SCSI_PROUT_PREEMPT, ON_DISK, vio_scsi_do_reserve_out, RESERVE_OUT },
+	{ VIO_SCSI_PERSISTENT_RESERVE_OUT, VIO_SCSI_PROUT_PREEMPT_AND_ABORT, ON_DISK, vio_scsi_do_reserve_out, RESERVE_OUT },
+	{ VIO_SCSI_PERSISTENT_RESERVE_OUT, VIO_SCSI_PROUT_REGISTER_AND_IGNORE, ON_DISK, vio_scsi_do_reserve_out, RESERVE_OUT },
 	{ VIO_SCSI_READ_16, NO_ACTION, ON_DISK | READS, vio_scsi_do_read, CDB(0xf8, LBA64, LEN32, 0x3f, 4) },
 	{ VIO_SCSI_COMPARE_AND_WRITE, NO_ACTION, ON_DISK | CHANGES, vio_scsi_do_compare_and_write,
 		CDB(0xf8, LBA64, 0, 0, 0, 0xff, 0x3f, 4) },
@@ -56,7 +80,12 @@ static const struct scsi_command commands[] = {
 	{ VIO_SCSI_MAINTENANCE_IN, VIO_SCSI_MI_REPORT_TMF, ON_BOTH, vio_scsi_do_report_tmf, CDB(0x1f, 0x80, 0, 0, 0, LEN32, 0, 4) },
 	{ VIO_SCSI_READ_12, NO_ACTION, ON_BOTH | READS, vio_scsi_do_read, CDB(0xf8, LBA32, LEN32, 0x3f, 4) },
 	{ VIO_SCSI_WRITE_12, NO_ACTION, ON_DISK | CHANGES, vio_scsi_do_write, CDB(0xf8, LBA32, LEN32, 0x3f, 4) },
+	{ VIO_SCSI_READ_DVD_STRUCTURE, NO_ACTION, ON_CDROM | READS, vio_scsi_do_read_dvd_structure,
+		CDB(0x0f, LBA32, 0, 0xff, LEN16, 0, 4) },
 	{ VIO_SCSI_VERIFY_12, NO_ACTION, ON_DISK | READS, vio_scsi_do_verify, CDB(0xf6, LBA32, LEN32, 0x3f, 4) },
+	{ VIO_SCSI_SET_CD_SPEED, NO_ACTION, ON_CDROM, vio_scsi_do_set_speed, CDB(3, LEN16, LEN16, 0, 0, 0, 0, 0, 4) },
+	{ VIO_SCSI_MECHANISM_STATUS, NO_ACTION, ON_CDROM, vio_scsi_do_mechanism_status, CDB(0, 0, 0, 0, 0, 0, 0, LEN16, 0, 4) },
+	{ VIO_SCSI_READ_CD, NO_ACTION, ON_CDROM | READS, vio_scsi_do_read_cd, CDB(0x1c, LBA32, 0xff, 0xff, 0xff, 0xf8, 7, 4) },
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

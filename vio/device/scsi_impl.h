@@ -77,7 +77,8 @@ struct scsi_pr {				/* persistent reservations, as this device last saw them */
 	char holder[64];
 	uint8_t type;				/* 0: none */
 	bool aptpl;
-	uint64_t last_id, last_keys;		/* the last change, by whom it was made: for requests that come twice */
+	uint8_t last_action;			/* the last change, and by whom it was made: for requests that come twice */
+	uint64_t last_id, last_digest;
 	char last_name[64];
 };
 
@@ -167,6 +168,7 @@ struct scsi_req {
 	struct vio_seg scratch_seg;
 	struct vio_cur compare;
 	bool compare_again;
+	uint8_t parameters[24];			/* PERSISTENT RESERVE OUT */
 	uint8_t ranges, range_at;
 	struct scsi_range range[SCSI_UNMAP_RANGES];
 };
@@ -282,6 +284,10 @@ void vio_scsi_dev_bad_cdb(struct scsi_req *r, unsigned byte, int bit);	/* INVALI
 void vio_scsi_dev_bad_parameter(struct scsi_req *r, unsigned byte, int bit);
 void vio_scsi_dev_fail(struct scsi_req *r, uint8_t response);	/* no SCSI status */
 void vio_scsi_dev_failed(struct scsi_req *r, int error);	/* the disk said so; r->io is what it failed at */
+/* The same, of a request that is yet to be ended: in the home thread. */
+void vio_scsi_dev_say(struct scsi_req *r, uint8_t key, uint16_t asc);
+void vio_scsi_dev_say_parameter(struct scsi_req *r, unsigned byte, int bit);
+void vio_scsi_dev_say_data(struct scsi_req *r, const void *bytes, size_t n, uint64_t alloc);
 /* n bytes of answer, of which the initiator wants at most alloc. */
 void vio_scsi_dev_tell(struct scsi_req *r, const void *bytes, size_t n, uint64_t alloc);
 /* n bytes of parameters.  False: there are not so many, and the request has ended. */
@@ -344,6 +350,8 @@ void vio_scsi_do_get_event_status(struct scsi_req *r);
 void vio_scsi_do_read_disc_information(struct scsi_req *r);
 void vio_scsi_do_read_track_information(struct scsi_req *r);
 void vio_scsi_do_mechanism_status(struct scsi_req *r);
+void vio_scsi_do_seek(struct scsi_req *r);
+void vio_scsi_do_set_speed(struct scsi_req *r);
 void vio_scsi_do_read_cd(struct scsi_req *r);
 void vio_scsi_do_read_dvd_structure(struct scsi_req *r);
 
@@ -351,13 +359,19 @@ void vio_scsi_do_read_dvd_structure(struct scsi_req *r);
 void vio_scsi_dev_extent(const uint8_t *cdb, uint64_t *lba, uint64_t *blocks);
 /* Do these blocks exist?  False: the request has ended. */
 bool vio_scsi_dev_on_medium(struct scsi_req *r, uint64_t lba, uint64_t blocks);
-/* Is a protection field of this CDB one that the unit takes?  False: the request has ended. */
+/* Commands that take no protection information: is the CDB's field 0?  False: the request has ended. */
 bool vio_scsi_dev_protect_ok(struct scsi_req *r);
+/* Those that do: is there enough of it?  False: the request has ended. */
+bool vio_scsi_dev_pi_ok(struct scsi_req *r, struct vio_cur *pi);
+bool vio_scsi_dev_pi_check(struct scsi_req *r);
+void vio_scsi_dev_pi_make(struct scsi_req *r);
 
 void vio_scsi_dev_compare_over(struct scsi_req *r);	/* r->locked: the next COMPARE AND WRITE's turn */
 
 /* ---- scsi_reserve.c ---- */
 
+/* A new unit's: NULL, or why its keep is no good. */
+const char *vio_scsi_dev_reserve_open(struct scsi_unit *u);
 /* What this device is barred from, from the kept state as it is now; home thread. */
 void vio_scsi_dev_reserve_refresh(struct scsi_unit *u);
 bool vio_scsi_dev_reserve_stale(const struct scsi_unit *u);	/* any thread */

@@ -95,10 +95,8 @@ static size_t page_identification(const struct scsi_unit *u, uint8_t *to)
 
 static size_t page_extended(const struct scsi_unit *u, uint8_t *to)
 {
-	to[0] = u->o.protect ? 0x07 : 0;	/* SPT 0: type 1; GRD_CHK, APP_CHK, REF_CHK as bits of byte 4 */
-	if (u->o.protect)
-		to[0] = 0x05;			/* GRD_CHK, REF_CHK: the application tag is nobody's here */
-	to[1] = 0x03;				/* HEADSUP, SIMPSUP */
+	to[0] = u->o.protect ? 0x05 : 0;	/* SPT 0: type 1; GRD_CHK, REF_CHK: the application tag is nobody's here */
+	to[1] = 0x05;				/* HEADSUP, SIMPSUP: what comes is begun at once */
 	to[2] = u->type == VIO_SCSI_DISK ? 0x01 : 0;	/* V_SUP: volatile cache */
 	return 60;
 }

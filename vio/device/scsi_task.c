@@ -216,26 +216,42 @@ void vio_scsi_dev_good(struct scsi_req *r)
 	vio_scsi_dev_end(r);
 }
 
-void vio_scsi_dev_check(struct scsi_req *r, uint8_t key, uint16_t asc)
+void vio_scsi_dev_say(struct scsi_req *r, uint8_t key, uint16_t asc)
 {
 	r->status = VIO_SAM_CHECK_CONDITION;
 	r->sense.key = key;
 	r->sense.asc = asc;
+}
+
+void vio_scsi_dev_check(struct scsi_req *r, uint8_t key, uint16_t asc)
+{
+	vio_scsi_dev_say(r, key, asc);
 	vio_scsi_dev_end(r);
 }
 
-static void bad_field(struct scsi_req *r, bool in_cdb, unsigned byte, int bit)
+static void say_field(struct scsi_req *r, bool in_cdb, unsigned byte, int bit)
 {
 	r->sense.has_field = true;
 	r->sense.field_in_cdb = in_cdb;
 	r->sense.field = (uint16_t)byte;
 	r->sense.has_bit = bit >= 0;
 	r->sense.bit = bit >= 0 ? (uint8_t)bit : 0;
-	vio_scsi_dev_check(r, VIO_SENSE_ILLEGAL_REQUEST, in_cdb ? VIO_ASC_INVALID_FIELD_CDB : VIO_ASC_INVALID_FIELD_PARAMETER);
+	vio_scsi_dev_say(r, VIO_SENSE_ILLEGAL_REQUEST, in_cdb ? VIO_ASC_INVALID_FIELD_CDB : VIO_ASC_INVALID_FIELD_PARAMETER);
 }
 
-void vio_scsi_dev_bad_cdb(struct scsi_req *r, unsigned byte, int bit) { bad_field(r, true, byte, bit); }
-void vio_scsi_dev_bad_parameter(struct scsi_req *r, unsigned byte, int bit) { bad_field(r, false, byte, bit); }
+void vio_scsi_dev_say_parameter(struct scsi_req *r, unsigned byte, int bit) { say_field(r, false, byte, bit); }
+
+void vio_scsi_dev_bad_cdb(struct scsi_req *r, unsigned byte, int bit)
+{
+	say_field(r, true, byte, bit);
+	vio_scsi_dev_end(r);
+}
+
+void vio_scsi_dev_bad_parameter(struct scsi_req *r, unsigned byte, int bit)
+{
+	say_field(r, false, byte, bit);
+	vio_scsi_dev_end(r);
+}
 
 void vio_scsi_dev_fail(struct scsi_req *r, uint8_t response)
 {
@@ -284,17 +300,23 @@ void vio_scsi_dev_failed(struct scsi_req *r, int error)
 	}
 }
 
-void vio_scsi_dev_tell(struct scsi_req *r, const void *bytes, size_t n, uint64_t alloc)
+void vio_scsi_dev_say_data(struct scsi_req *r, const void *bytes, size_t n, uint64_t alloc)
 {
 	if (n > alloc)
 		n = (size_t)alloc;
-	if (n > r->in.left) {		/* the CDB asks for more than there is room for */
-		vio_scsi_dev_fail(r, VIO_SCSI_S_OVERRUN);
-		return;
+	r->status = 0;
+	if (vio_cur_put(&r->in, bytes, n)) {
+		r->moved_in = n;
+	} else {			/* the CDB asks for more than there is room for */
+		r->response = VIO_SCSI_S_OVERRUN;
+		r->bad = true;
 	}
-	vio_cur_put(&r->in, bytes, n);
-	r->moved_in = n;
-	vio_scsi_dev_good(r);
+}
+
+void vio_scsi_dev_tell(struct scsi_req *r, const void *bytes, size_t n, uint64_t alloc)
+{
+	vio_scsi_dev_say_data(r, bytes, n, alloc);
+	vio_scsi_dev_end(r);
 }
 
 bool vio_scsi_dev_take(struct scsi_req *r, void *to, size_t n)

@@ -194,6 +194,9 @@ const char *vio_scsi_dev_new_unit(struct scsi *s, const struct vio_scsi_lun *o, 
 	unsigned i = 0;
 	const char *why = check_unit(o);
 
+	if (!why && o->protect && s->pi == VIO_SCSI_PI_NONE)
+		why = "a unit with protection information needs a device that offers T10_PI: say in which order its requests have it";
+
 	if (!why)
 		why = take_slot(s, address, &i);
 	if (why)
@@ -206,9 +209,11 @@ const char *vio_scsi_dev_new_unit(struct scsi *s, const struct vio_scsi_lun *o, 
 	u->o = *o;
 	u->type = o->cdrom ? VIO_SCSI_CDROM : VIO_SCSI_DISK;
 	u->shift = (uint8_t)__builtin_ctz(block_of(o));
+	why = vio_scsi_dev_reserve_open(u);
+	if (why)
+		return why;
 	vio_scsi_dev_unit_medium(u, o->disk);
 	vio_scsi_dev_unit_reset(u, ATTENTION_POWER_ON);
-	vio_scsi_dev_reserve_refresh(u);
 	scsi_set(u, UNIT_HERE);
 	__atomic_store_n(&s->key[i], KEY_OF(address), __ATOMIC_RELEASE);
 	*made = u;

@@ -76,6 +76,7 @@ enum {	/* operation codes */
 	VIO_SCSI_READ_DVD_STRUCTURE = 0xad,
 	VIO_SCSI_WRITE_AND_VERIFY_12 = 0xae,
 	VIO_SCSI_VERIFY_12 = 0xaf,
+	VIO_SCSI_SET_CD_SPEED = 0xbb,
 	VIO_SCSI_MECHANISM_STATUS = 0xbd,
 	VIO_SCSI_READ_CD = 0xbe
 };
