@@ -16,7 +16,9 @@ static void put_event(struct scsi *s, struct vio_devq *q, struct vio_chain *c, c
 	if (due->event != VIO_SCSI_T_NO_EVENT) {
 		e.lun[0] = 1;
 		e.lun[1] = (uint8_t)(due->address >> 16);
-		vio_be16_put(e.lun + 2, (uint16_t)(0x4000 | (due->address & 0x3fff)));
+		/* The flat form only where it must be: Linux takes these two bytes for the number. */
+		uint16_t lun = (uint16_t)(due->address & 0x3fff);
+		vio_be16_put(e.lun + 2, lun < 256 ? lun : (uint16_t)(0x4000 | lun));
 	}
 	if (vio_cur_put(&c->w, &e, sizeof e))
 		s->events_missed = false;
