@@ -647,14 +647,19 @@ static void locks_hold_for_owners_and_the_host(void **state)
 	assert_int_equal(rig_lock(&g, node, b, 1, F_WRLCK, 5, 5, false), 0);
 	assert_int_equal(rig_lock(&g, node, b, 2, F_WRLCK, 10, INT64_MAX, false), 0);
 	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 3, .l_len = 1 };
-	assert_int_equal(fcntl(fd, F_SETLK, &l), -1);
+	assert_int_equal(fcntl(fd, F_OFD_SETLK, &l), -1);
 	struct rig_req q = { .r = { .op = VIO_TREE_GETLK, .node = node, .handle = a, .owner = 1, .lock = { 0, INT64_MAX, F_RDLCK, 0 } } };
 	assert_int_equal(rig_do(&g, &q), 0);
 	assert_int_equal(q.r.lock.type, F_WRLCK);
 	assert_int_equal(q.r.lock.start, 10);
+	assert_int_equal(q.r.lock.pid, 1);
 	struct rig_req f = { .r = { .op = VIO_TREE_FLUSH, .node = node, .handle = a, .owner = 1 } };
 	assert_int_equal(rig_do(&g, &f), 0);
-	assert_int_equal(fcntl(fd, F_SETLK, &l), 0);
+	assert_int_equal(fcntl(fd, F_OFD_SETLK, &l), 0);
+	q.r.lock = (struct vio_tree_lock){ 0, 9, F_RDLCK, 0 };
+	assert_int_equal(rig_do(&g, &q), 0);
+	assert_int_equal(q.r.lock.start, 3);
+	assert_int_equal(q.r.lock.pid, 0);		/* the host's */
 	assert_int_equal(rig_lock(&g, node, a, 1, F_RDLCK, 0, 9, false), EAGAIN);
 	assert_int_equal(rig_lock(&g, node, a, 1, F_RDLCK, 9, 0, false), EINVAL);
 	assert_int_equal(rig_lock(&g, node, a, 1, 77, 0, 1, false), EINVAL);

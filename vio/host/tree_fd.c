@@ -259,13 +259,16 @@ static int open_again(struct vio_host_tree *t, struct vio_node *n, const struct 
 	bool late = n->fd >= 0;
 	if (!late) {
 		n->used = true;
+		n->held++;		/* or it might be the one that is given up for it */
 		vio_node_list(s, n, fd);
 	}
 	pthread_mutex_unlock(&s->lock);
-	if (late)
+	if (late) {
 		close(fd);
-	else
-		vio_node_trim(t, s);
+		return 0;
+	}
+	vio_node_trim(t, s);
+	vio_node_drop(t, n);
 	return 0;
 }
 

@@ -17,12 +17,14 @@
 #include <unistd.h>
 
 enum { STACK = 64 * 1024, BUCKETS = 256 };
+enum { HOLDERS = 64 };			/* owners of a file that are asked whether a lock is theirs */
 enum { WAKE_SIGNAL = SIGURG };		/* which means nothing to anybody by itself */
 
 struct owner {
 	struct owner *next;
 	uint64_t node, owner;
 	int fd;
+	uint32_t pid;			/* of who locked last, by the guest's numbers */
 	unsigned refs;			/* requests; one more while it is in the table */
 };
 
@@ -410,6 +412,8 @@ int vio_tree_setlk(struct vio_host_tree *t, struct vio_tree_req *r, bool may_wai
 		if (!o)
 			return r->lock.type == F_UNLCK ? 0 : error;
 	}
+	if (o)
+		__atomic_store_n(&o->pid, r->lock.pid, __ATOMIC_RELAXED);
 	bool unlocks = r->lock.type != F_WRLCK;		/* or gives up a part of what it had */
 	error = try_lock(r, o, open, false);
 	if ((error == EAGAIN || error == EACCES) && r->wait && !(error = wait_for(t->locks, r, o, open)))
@@ -421,6 +425,28 @@ int vio_tree_setlk(struct vio_host_tree *t, struct vio_tree_req *r, bool may_wai
 	if (!error && unlocks)
 		vio_locks_retry(t->locks);
 	return error == EACCES ? EAGAIN : error;
+}
+
+/*
+ * Whose lock stands in the way: the kernel says only that it is one of an open file, which each owner has its own of.  It is
+ * that owner's for whom the range is free.  0: nobody's here, or several have it.
+ */
+static uint32_t holder(struct vio_locks *l, uint64_t node, const struct flock *found)
+{
+	uint32_t pid = 0;
+	unsigned looked = 0;
+
+	pthread_mutex_lock(&l->lock);
+	for (unsigned i = 0; i < BUCKETS && !pid && looked < HOLDERS; i++)
+		for (struct owner *o = l->bucket[i]; o && !pid; o = o->next) {
+			struct flock f = *found;
+			f.l_type = F_WRLCK;
+			f.l_pid = 0;
+			if (o->node == node && ++looked && !fcntl(o->fd, F_OFD_GETLK, &f) && f.l_type == F_UNLCK)
+				pid = __atomic_load_n(&o->pid, __ATOMIC_RELAXED);
+		}
+	pthread_mutex_unlock(&l->lock);
+	return pid;
 }
 
 int vio_tree_getlk(struct vio_host_tree *t, struct vio_tree_req *r, bool may_wait)
@@ -448,6 +474,7 @@ int vio_tree_getlk(struct vio_host_tree *t, struct vio_tree_req *r, bool may_wai
 	r->lock.type = (uint32_t)f.l_type;
 	r->lock.pid = 0;		/* a host's process number says nothing to a guest */
 	if (f.l_type != F_UNLCK) {
+		r->lock.pid = holder(t->locks, r->node, &f);
 		r->lock.start = (uint64_t)f.l_start;
 		r->lock.end = f.l_len ? (uint64_t)(f.l_start + f.l_len - 1) : INT64_MAX;
 	}

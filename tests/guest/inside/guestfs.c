@@ -459,7 +459,7 @@ static void posix_child(int fd, int tell)
 	MUST_FAIL(set(fd, F_SETLK, F_WRLCK, 50, 10), EAGAIN);
 	MUST_FAIL(set(fd, F_SETLK, F_RDLCK, 0, 0), EAGAIN);
 	MUST(!set(fd, F_SETLK, F_WRLCK, 100, 10));
-	MUST(!fcntl(fd, F_GETLK, &l) && l.l_type == F_WRLCK && l.l_start == 0 && l.l_len == 100);
+	MUST(!fcntl(fd, F_GETLK, &l) && l.l_type == F_WRLCK && l.l_pid == getppid() && l.l_start == 0 && l.l_len == 100);
 	MUST(write(tell, "w", 1) == 1);
 	MUST(!set(fd, F_SETLKW, F_WRLCK, 0, 10));
 }
