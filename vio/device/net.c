@@ -183,6 +183,22 @@ static void on_ready(void *arg)
 	p->tx_waits = false;
 }
 
+/*
+ * From outside a turn, which the push asks for.  What the operator may want to hold back waits in the link for a turn, as does
+ * what there is no buffer for.
+ */
+static bool deliver_now(void *arg, const struct vio_frame *f, struct vio_cur bytes)
+{
+	struct net_pair *p = arg;
+	const struct vio_dev *d = &p->n->dev;
+	struct vio_dev_queue *dq = p->rx ? vio_net_dev_queue(p->rx) : NULL;
+
+	if (!p->on || !vio_net_dev_runs(p->rx) || dq->state != VIO_QUEUE_STARTED || p->rx->broken || dq->charged.on ||
+	    __atomic_load_n(&d->held, __ATOMIC_RELAXED) || __atomic_load_n(&d->limited, __ATOMIC_RELAXED))
+		return false;
+	return vio_net_dev_deliver(arg, f, bytes);
+}
+
 static bool open_lanes(struct net *n)
 {
 	for (unsigned i = 0; i < n->pairs; i++) {
@@ -194,6 +210,7 @@ static bool open_lanes(struct net *n)
 			return false;
 		}
 		lane->deliver = vio_net_dev_deliver;
+		lane->deliver_now = deliver_now;
 		lane->ready = on_ready;
 		lane->arg = p;
 		*p = (struct net_pair){ .n = n, .index = i, .lane = lane, .rules = &n->rules[0] };

@@ -17,4 +17,5 @@ NAMES = (                       # in the order in which the guest tries them
 	"vsock",
 	"fs",
 	"net",
+	"switch",
 )

@@ -4,6 +4,7 @@
  *	guestnet pull ADDRESS PORT BYTES        receive so many bytes, and look at each
  *	guestnet push ADDRESS PORT BYTES        send so many, and hear whether they were right
  *	guestnet many ADDRESS PORT COUNT BYTES  so many connections at once, that push and pull
+ *	guestnet serve PORT                     be such an other end for everybody, until killed
  *	guestnet tso DEVICE on|off              what ethtool -K DEVICE tso on|off does; fails where the driver has none
  *	guestnet channels DEVICE N              what ethtool -L DEVICE combined N does
  *
@@ -59,13 +60,12 @@ static void ask(int fd, const char *verb, uint64_t bytes)
 		fail("send");
 }
 
-static int pull(const char *address, const char *port, uint64_t bytes)
+/* So many bytes, each looked at.  False: told why. */
+static bool hear(int fd, uint64_t bytes)
 {
-	int fd = dial(address, port);
 	uint64_t heard = 0;
 	size_t kept = 0;		/* of a word that came in part */
 
-	ask(fd, "GET", bytes);
 	while (heard < bytes) {
 		ssize_t n = recv(fd, (char *)buffer + kept, sizeof buffer - kept, 0);
 		if (n <= 0)
@@ -74,22 +74,17 @@ static int pull(const char *address, const char *port, uint64_t bytes)
 		for (size_t i = 0; i < words; i++)
 			if (buffer[i] != heard / 8 + i) {
 				printf("word %llu is %llu\n", (unsigned long long)(heard / 8 + i), (unsigned long long)buffer[i]);
-				return 1;
+				return false;
 			}
 		heard += words * 8;
 		kept = have % 8;
 		memmove(buffer, (char *)buffer + words * 8, kept);
 	}
-	close(fd);
-	return 0;
+	return true;
 }
 
-static int push(const char *address, const char *port, uint64_t bytes)
+static void say(int fd, uint64_t bytes)
 {
-	int fd = dial(address, port);
-	char verdict[100];
-
-	ask(fd, "PUT", bytes);
 	for (uint64_t said = 0; said < bytes;) {
 		size_t part = bytes - said < sizeof buffer ? (size_t)(bytes - said) : sizeof buffer;
 		for (size_t i = 0; i < part / 8; i++)
@@ -102,6 +97,25 @@ static int push(const char *address, const char *port, uint64_t bytes)
 		}
 		said += part;
 	}
+}
+
+static int pull(const char *address, const char *port, uint64_t bytes)
+{
+	int fd = dial(address, port);
+
+	ask(fd, "GET", bytes);
+	bool good = hear(fd, bytes);
+	close(fd);
+	return !good;
+}
+
+static int push(const char *address, const char *port, uint64_t bytes)
+{
+	int fd = dial(address, port);
+	char verdict[100];
+
+	ask(fd, "PUT", bytes);
+	say(fd, bytes);
 	ssize_t n = recv(fd, verdict, sizeof verdict - 1, 0);
 	verdict[n > 0 ? n : 0] = 0;
 	if (strcmp(verdict, "good\n")) {
@@ -123,6 +137,42 @@ static int many(const char *address, const char *port, int count, uint64_t bytes
 		bad += status != 0;
 	printf("%d of %d connections\n", count - bad, count);
 	return bad != 0;
+}
+
+/* ---- The other end ---- */
+
+__attribute__((noreturn)) static void answer(int fd)
+{
+	char line[40] = "";
+	unsigned long long bytes;
+
+	for (size_t n = 0; n < sizeof line - 1 && recv(fd, line + n, 1, 0) == 1 && line[n] != '\n'; n++)
+		;
+	if (sscanf(line, "GET %llu", &bytes) == 1)
+		say(fd, bytes);
+	else if (sscanf(line, "PUT %llu", &bytes) == 1)
+		send(fd, hear(fd, bytes) ? "good\n" : "bad!\n", 5, MSG_NOSIGNAL);
+	_exit(0);
+}
+
+static int serve(const char *port)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port)) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
+
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof at) || listen(fd, 64))
+		fail("listen");
+	for (;;) {
+		int c = accept(fd, NULL, NULL);
+		while (waitpid(-1, NULL, WNOHANG) > 0)
+			;
+		if (c < 0)
+			continue;
+		if (fork() == 0)
+			answer(c);
+		close(c);
+	}
 }
 
 /* ---- ethtool ---- */
@@ -179,6 +229,8 @@ int main(int argc, char **argv)
 		return push(argv[2], argv[3], strtoull(argv[4], NULL, 0));
 	if (argc == 6 && !strcmp(argv[1], "many"))
 		return many(argv[2], argv[3], atoi(argv[4]), strtoull(argv[5], NULL, 0));
+	if (argc == 3 && !strcmp(argv[1], "serve"))
+		return serve(argv[2]);
 	if (argc == 4 && !strcmp(argv[1], "tso"))
 		return tso(argv[2], !strcmp(argv[3], "on"));
 	if (argc == 4 && !strcmp(argv[1], "channels"))
