@@ -228,7 +228,7 @@ static void settle(struct vio_dev *d, unsigned i)
 		dq->told_miss = true;
 		d->port->miss(d->port_arg, i, q->miss_addr, q->miss_perm);
 	}
-	if (dq->state == VIO_QUEUE_STOPPING && q->inflight == 0)
+	if (dq->state == VIO_QUEUE_STOPPING && q->inflight == 0 && dq->busy == 0)
 		finish_stop(d, i);
 }
 
@@ -403,6 +403,16 @@ void vio_dev_wake(struct vio_devq *q)
 		return;
 	dq->wake_sent = true;
 	d->port->wake(d->port_arg, q->index);
+}
+
+void vio_dev_busy(struct vio_devq *q, bool on)
+{
+	struct vio_dev *d = q->dev;
+	struct vio_dev_queue *dq = &d->queue[q->index];
+
+	dq->busy += on ? 1 : UINT32_MAX;
+	if (!dq->busy && dq->state == VIO_QUEUE_STOPPING && !dq->in_turn)
+		settle(d, q->index);
 }
 
 void vio_dev_coalesce(struct vio_devq *q, uint32_t packets, uint32_t usecs)

@@ -58,7 +58,11 @@ struct vio_dev_type {
 	bool (*features_ok)(struct vio_dev *d, struct vio_features accepted);	/* a last word; NULL: yes */
 	void (*negotiated)(struct vio_dev *d);			/* d->accepted is settled; may adjust the config space */
 	void (*reset)(struct vio_dev *d);			/* back to the state after open; queues are stopped */
-	/* Device-specific state (2.12 device parts): bytes written or needed; load returns NULL or a sentence. */
+	/*
+	 * Device-specific state (2.12 device parts): bytes written or needed; load returns NULL or a sentence.  parts: they are
+	 * whole parts with their headers, of types from 0x200 on; otherwise the value of one such part, at most 4096 bytes.
+	 */
+	bool parts;
 	size_t (*save)(struct vio_dev *d, void *to, size_t room);
 	const char *(*load)(struct vio_dev *d, const void *from, size_t n);
 
@@ -120,6 +124,7 @@ struct vio_dev_queue {
 	bool pushed;			/* in this turn: what waited for segments may find some */
 	bool wake_sent;
 	bool told_broken, told_miss;
+	uint32_t busy;			/* vio_dev_busy() */
 	uint32_t coal_packets, coal_usecs;	/* vio_dev_coalesce() */
 	uint64_t coal_until;		/* 0: nothing is held back */
 	vio_stopped_fn *stopped;
@@ -251,6 +256,8 @@ static inline void vio_dev_post(struct vio_dev *d, unsigned queue, struct vio_de
  * 0, none waits.  In the queue's thread, since the queue was started.
  */
 void vio_dev_coalesce(struct vio_devq *q, uint32_t packets, uint32_t usecs);
+/* For types: something besides chains is under way for q (off: is not any more; counted), and a stop waits for it. */
+void vio_dev_busy(struct vio_devq *q, bool on);
 /* For types: do queues a and b share a thread? */
 static inline bool vio_dev_together(const struct vio_dev *d, unsigned a, unsigned b)
 {

@@ -19,7 +19,9 @@ static const unsigned char features[] = {
 	VIO_NET_F_HOST_TSO4, VIO_NET_F_HOST_TSO6, VIO_NET_F_HOST_ECN, VIO_NET_F_HOST_UFO,
 	VIO_NET_F_MRG_RXBUF, VIO_NET_F_STATUS, VIO_NET_F_CTRL_VQ, VIO_NET_F_CTRL_RX, VIO_NET_F_CTRL_VLAN,
 	VIO_NET_F_CTRL_RX_EXTRA, VIO_NET_F_GUEST_ANNOUNCE, VIO_NET_F_MQ, VIO_NET_F_CTRL_MAC_ADDR,
-	VIO_NET_F_GUEST_USO4, VIO_NET_F_GUEST_USO6, VIO_NET_F_HOST_USO, VIO_NET_F_GUEST_HDRLEN, VIO_NET_F_SPEED_DUPLEX,
+	VIO_NET_F_DEVICE_STATS, VIO_NET_F_HASH_TUNNEL, VIO_NET_F_VQ_NOTF_COAL, VIO_NET_F_NOTF_COAL,
+	VIO_NET_F_GUEST_USO4, VIO_NET_F_GUEST_USO6, VIO_NET_F_HOST_USO, VIO_NET_F_HASH_REPORT, VIO_NET_F_GUEST_HDRLEN,
+	VIO_NET_F_RSS, VIO_NET_F_RSC_EXT, VIO_NET_F_SPEED_DUPLEX, VIO_NET_F_RSS_CONTEXT,
 };
 
 /* 5.1.3.1 */
@@ -39,29 +41,39 @@ static const struct vio_feature_need needs[] = {
 	{ VIO_NET_F_GUEST_ANNOUNCE, VIO_NET_F_CTRL_VQ },
 	{ VIO_NET_F_MQ, VIO_NET_F_CTRL_VQ },
 	{ VIO_NET_F_CTRL_MAC_ADDR, VIO_NET_F_CTRL_VQ },
+	{ VIO_NET_F_NOTF_COAL, VIO_NET_F_CTRL_VQ },
+	{ VIO_NET_F_VQ_NOTF_COAL, VIO_NET_F_CTRL_VQ },
+	{ VIO_NET_F_RSS, VIO_NET_F_CTRL_VQ },
+	{ VIO_NET_F_HASH_REPORT, VIO_NET_F_CTRL_VQ },	/* without it no hash could be asked for */
+	{ VIO_NET_F_HASH_TUNNEL, VIO_NET_F_CTRL_VQ },
+	{ VIO_NET_F_RSS_CONTEXT, VIO_NET_F_RSS },
 	{ 0, 0 }
 };
 
 /* "ECN needs TSO4 or TSO6": the needs that a table of pairs can't say. */
-static bool needs_either(struct vio_features f, unsigned bit, unsigned a, unsigned b)
+static const struct { unsigned char bit, on, or_on; } either[] = {
+	{ VIO_NET_F_GUEST_ECN, VIO_NET_F_GUEST_TSO4, VIO_NET_F_GUEST_TSO6 },
+	{ VIO_NET_F_HOST_ECN, VIO_NET_F_HOST_TSO4, VIO_NET_F_HOST_TSO6 },
+	{ VIO_NET_F_RSC_EXT, VIO_NET_F_HOST_TSO4, VIO_NET_F_HOST_TSO6 },
+	{ VIO_NET_F_HASH_TUNNEL, VIO_NET_F_RSS, VIO_NET_F_HASH_REPORT },
+};
+
+/* The first that lacks both; VIO_F_LIMIT: none. */
+static unsigned lacks_both(struct vio_features f)
 {
-	return !vio_has(f, bit) || vio_has(f, a) || vio_has(f, b);
+	for (size_t i = 0; i < sizeof either / sizeof *either; i++)
+		if (vio_has(f, either[i].bit) && !vio_has(f, either[i].on) && !vio_has(f, either[i].or_on))
+			return either[i].bit;
+	return VIO_F_LIMIT;
 }
 
 static bool net_features_ok(struct vio_dev *d, struct vio_features f)
 {
 	(void)d;
-	return needs_either(f, VIO_NET_F_GUEST_ECN, VIO_NET_F_GUEST_TSO4, VIO_NET_F_GUEST_TSO6) &&
-	    needs_either(f, VIO_NET_F_HOST_ECN, VIO_NET_F_HOST_TSO4, VIO_NET_F_HOST_TSO6);
+	return lacks_both(f) == VIO_F_LIMIT;
 }
 
 static void drop(struct net *n, unsigned bit) { vio_features_drop(&n->dev.type_features, bit); }
-
-static void drop_unless_taken(struct net *n, unsigned takes, unsigned bit)
-{
-	if ((n->link->takes & takes) != takes)
-		drop(n, bit);
-}
 
 /* What is not there is not offered, nor what needs it. */
 static void offer(struct net *n, const struct vio_net_options *o)
@@ -69,27 +81,21 @@ static void offer(struct net *n, const struct vio_net_options *o)
 	struct vio_features *f = &n->dev.type_features;
 	unsigned bit;
 
-	drop_unless_taken(n, VIO_LINK_CSUM, VIO_NET_F_CSUM);
-	drop_unless_taken(n, VIO_LINK_TSO4, VIO_NET_F_HOST_TSO4);
-	drop_unless_taken(n, VIO_LINK_TSO6, VIO_NET_F_HOST_TSO6);
-	drop_unless_taken(n, VIO_LINK_ECN, VIO_NET_F_HOST_ECN);
-	drop_unless_taken(n, VIO_LINK_UFO, VIO_NET_F_HOST_UFO);
-	drop_unless_taken(n, VIO_LINK_USO4 | VIO_LINK_USO6, VIO_NET_F_HOST_USO);
 	if (!n->has_mac)
 		drop(n, VIO_NET_F_MAC);
 	if (!vio_le16_get(n->config.mtu))
 		drop(n, VIO_NET_F_MTU);
-	if (n->pairs == 1)
+	if (!o->coalesced)
+		drop(n, VIO_NET_F_RSC_EXT);
+	if (n->pairs == 1) {
 		drop(n, VIO_NET_F_MQ);
+		drop(n, VIO_NET_F_RSS);
+	}
 	*f = vio_features_minus(*f, o->without);
-	while ((bit = vio_features_unmet(*f, needs)) != VIO_F_LIMIT)
-		drop(n, bit);
-	if (!needs_either(*f, VIO_NET_F_GUEST_ECN, VIO_NET_F_GUEST_TSO4, VIO_NET_F_GUEST_TSO6))
-		drop(n, VIO_NET_F_GUEST_ECN);
-	if (!needs_either(*f, VIO_NET_F_HOST_ECN, VIO_NET_F_HOST_TSO4, VIO_NET_F_HOST_TSO6))
-		drop(n, VIO_NET_F_HOST_ECN);
 	if (!vio_has(*f, VIO_NET_F_STATUS))
 		drop(n, VIO_NET_F_GUEST_ANNOUNCE);	/* there would be no bit to ask with */
+	while ((bit = vio_features_unmet(*f, needs)) != VIO_F_LIMIT || (bit = lacks_both(*f)) != VIO_F_LIMIT)
+		drop(n, bit);
 }
 
 /* ---- Config space ---- */
@@ -114,10 +120,18 @@ static void fill_config(struct net *n)
 		memcpy(c->mac, n->mac, sizeof c->mac);
 	if (offered(n, VIO_NET_F_STATUS))
 		c->status = vio_le16_of(n->link->up ? VIO_NET_S_LINK_UP : 0);
-	if (offered(n, VIO_NET_F_MQ))
+	if (offered(n, VIO_NET_F_MQ) || offered(n, VIO_NET_F_RSS))
 		c->max_virtqueue_pairs = vio_le16_of(n->pairs);
 	if (offered(n, VIO_NET_F_SPEED_DUPLEX))
 		tell_speed(n);
+	if (offered(n, VIO_NET_F_RSS))
+		c->rss_max_indirection_table_length = vio_le16_of(n->rss_table);
+	if (offered(n, VIO_NET_F_RSS) || offered(n, VIO_NET_F_HASH_REPORT)) {
+		c->rss_max_key_size = NET_HASH_KEY;
+		c->supported_hash_types = vio_le32_of(VIO_NET_HASH_ALL);
+	}
+	if (offered(n, VIO_NET_F_HASH_TUNNEL))
+		c->supported_tunnel_types = vio_le32_of(VIO_NET_TUNNEL_ALL);
 }
 
 /* 5.1.4.1: speed and duplex stay what they are while the driver sees the link up. */
@@ -160,12 +174,17 @@ struct vio_net_dev_counts vio_net_dev_counts(const struct vio_dev *d, unsigned p
 
 void vio_net_dev_refresh(struct net_pair *p)
 {
-	bool on = p->index < p->rules->pairs && (vio_net_dev_runs(p->rx) || vio_net_dev_runs(p->tx));
+	bool used = p->index < p->rules->pairs;
+	uint8_t alive = (uint8_t)(used && vio_net_dev_runs(p->rx) ? 1 : 0) | (uint8_t)(used && vio_net_dev_runs(p->tx) ? 2 : 0);
+	bool on = alive != 0;
 
+	if (alive != p->alive)
+		__atomic_store_n(&p->alive, alive, __ATOMIC_RELAXED);
 	if (on == p->on)
 		return;
 	p->on = on;
 	p->tx_waits = false;
+	p->placed = p->sent = 0;	/* what waited in the lane is gone */
 	if (p->lane->ops->enable)
 		p->lane->ops->enable(p->lane, on);
 	if (on && p->lane->ops->offloads)
@@ -239,8 +258,11 @@ static const char *net_queue_start(struct vio_dev *d, struct vio_devq *q)
 {
 	struct net_pair *p = pair_of(vio_net_of(d), q->index);
 
-	if (p)
+	if (p) {
 		*place_of(p, q->index) = q;
+		p->sent = 0;
+		vio_net_dev_coal_begin(p, q);
+	}
 	return NULL;
 }
 
@@ -251,7 +273,10 @@ static void net_queue_stop(struct vio_dev *d, struct vio_devq *q)
 	if (!p)
 		return;
 	*place_of(p, q->index) = NULL;
+	vio_net_dev_coal_end(p, q);
 	vio_net_dev_refresh(p);
+	if (!p->rx && !p->tx)
+		vio_net_dev_free_parcels(p);
 	if (p->tx && !p->rx)
 		vio_dev_wake(p->tx);		/* what still comes by this lane is its turn's business now */
 }
@@ -323,16 +348,18 @@ static void take_options(struct net *n, const struct vio_net_options *o)
 	memcpy(n->mac, l->gives_mac ? l->mac : o->mac, sizeof n->mac);
 	n->speed = o->speed;
 	n->duplex = o->duplex;
+	n->rss_table = o->rss_table ? o->rss_table : VIO_NET_RSS_TABLE_MIN;
+	n->rss_contexts = o->rss_contexts ? o->rss_contexts : VIO_NET_DEV_CONTEXTS;
 	n->config.mtu = vio_le16_of(mtu);
 }
 
 static void net_negotiated(struct vio_dev *d)
 {
 	struct net *n = vio_net_of(d);
-	bool many = vio_net_dev_has(n, VIO_NET_F_MQ);
+	bool many = vio_net_dev_has(n, VIO_NET_F_MQ) || vio_net_dev_has(n, VIO_NET_F_RSS);
 
 	n->control = !vio_net_dev_has(n, VIO_NET_F_CTRL_VQ) ? NET_NO_QUEUE : many ? (uint16_t)(2 * n->pairs) : 2;
-	n->header = VIO_NET_HDR_PLAIN;
+	n->header = vio_net_dev_has(n, VIO_NET_F_HASH_REPORT) ? VIO_NET_HDR_HASH : VIO_NET_HDR_PLAIN;
 	n->mergeable = vio_net_dev_has(n, VIO_NET_F_MRG_RXBUF);
 	n->rx_max = vio_net_dev_has(n, VIO_NET_F_MTU) ? vio_le16_get(n->config.mtu) + (uint32_t)VIO_NET_ETH : VIO_FRAME_MAX;
 	vio_net_dev_default_rules(n);
@@ -344,6 +371,9 @@ static void net_reset(struct vio_dev *d)
 	struct net *n = vio_net_of(d);
 
 	fill_config(n);
+	memset(n->flow, 0, sizeof n->flow);
+	for (unsigned i = 0; i < n->pairs; i++)
+		memset(n->pair[i].coal_kept, 0, sizeof n->pair[i].coal_kept);
 	net_negotiated(d);
 }
 
@@ -390,12 +420,15 @@ const struct vio_dev_type vio_dev_net = {
 	.unlimited = net_unlimited,
 	.lane = net_lane,
 	.no_replay = true,
+	.parts = true,
 	.backend = VIO_BACKEND_LINK,
 	.open = net_open,
 	.close = net_close,
 	.features_ok = net_features_ok,
 	.negotiated = net_negotiated,
 	.reset = net_reset,
+	.save = vio_net_dev_save,
+	.load = vio_net_dev_load,
 	.queue_start = net_queue_start,
 	.queue_stop = net_queue_stop,
 	.queue = net_queue,

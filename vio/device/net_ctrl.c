@@ -12,39 +12,28 @@
  */
 #include <vio/device/net_impl.h>
 
-/* A command being served. */
-struct asking {
-	struct net *n;
-	struct net_rules *rules;	/* the next ones, a copy of those that count */
-	bool changed;			/* they differ */
-	struct vio_cur in, out;		/* the command's data; the place of its result */
-};
-
 /* ---- Commands.  False: the driver is answered VIO_NET_ERR, and nothing has changed. ---- */
 
-/* All of the command's data is this. */
-static bool take(struct asking *a, void *to, size_t n) { return a->in.left == n && vio_cur_get(&a->in, to, n); }
-
-static bool rx_mode(struct asking *a, unsigned which)
+static bool rx_mode(struct net_asking *a, unsigned which)
 {
 	uint8_t on;
 
-	if (!take(a, &on, sizeof on) || on > 1)
+	if (!vio_net_dev_take(a, &on, sizeof on) || on > 1)
 		return false;
 	a->rules->modes = (uint8_t)((a->rules->modes & ~(1u << which)) | (unsigned)on << which);
 	a->rules->told = a->changed = true;
 	return true;
 }
 
-static bool rx_promisc(struct asking *a) { return rx_mode(a, VIO_NET_CTRL_RX_PROMISC); }
-static bool rx_allmulti(struct asking *a) { return rx_mode(a, VIO_NET_CTRL_RX_ALLMULTI); }
-static bool rx_alluni(struct asking *a) { return rx_mode(a, VIO_NET_CTRL_RX_ALLUNI); }
-static bool rx_nomulti(struct asking *a) { return rx_mode(a, VIO_NET_CTRL_RX_NOMULTI); }
-static bool rx_nouni(struct asking *a) { return rx_mode(a, VIO_NET_CTRL_RX_NOUNI); }
-static bool rx_nobcast(struct asking *a) { return rx_mode(a, VIO_NET_CTRL_RX_NOBCAST); }
+static bool rx_promisc(struct net_asking *a) { return rx_mode(a, VIO_NET_CTRL_RX_PROMISC); }
+static bool rx_allmulti(struct net_asking *a) { return rx_mode(a, VIO_NET_CTRL_RX_ALLMULTI); }
+static bool rx_alluni(struct net_asking *a) { return rx_mode(a, VIO_NET_CTRL_RX_ALLUNI); }
+static bool rx_nomulti(struct net_asking *a) { return rx_mode(a, VIO_NET_CTRL_RX_NOMULTI); }
+static bool rx_nouni(struct net_asking *a) { return rx_mode(a, VIO_NET_CTRL_RX_NOUNI); }
+static bool rx_nobcast(struct net_asking *a) { return rx_mode(a, VIO_NET_CTRL_RX_NOBCAST); }
 
 /* A number and so many addresses.  Of more than there is room for, none is kept and all such frames are let through. */
-static bool read_macs(struct asking *a, struct net_macs *t)
+static bool read_macs(struct net_asking *a, struct net_macs *t)
 {
 	vio_le32 entries;
 
@@ -62,7 +51,7 @@ static bool read_macs(struct asking *a, struct net_macs *t)
 	return vio_cur_get(&a->in, t->mac, (uint64_t)count * VIO_NET_MAC);
 }
 
-static bool mac_table_set(struct asking *a)
+static bool mac_table_set(struct net_asking *a)
 {
 	if (!read_macs(a, &a->rules->unicast) || !read_macs(a, &a->rules->multicast) || a->in.left)
 		return false;
@@ -70,11 +59,11 @@ static bool mac_table_set(struct asking *a)
 	return true;
 }
 
-static bool mac_addr_set(struct asking *a)
+static bool mac_addr_set(struct net_asking *a)
 {
 	uint8_t mac[VIO_NET_MAC];
 
-	if (!take(a, mac, sizeof mac))
+	if (!vio_net_dev_take(a, mac, sizeof mac))
 		return false;
 	memcpy(a->rules->mac, mac, sizeof mac);
 	a->rules->has_mac = a->changed = true;
@@ -83,11 +72,11 @@ static bool mac_addr_set(struct asking *a)
 	return true;
 }
 
-static bool vlan(struct asking *a, bool add)
+static bool vlan(struct net_asking *a, bool add)
 {
 	vio_le16 wire;
 
-	if (!take(a, &wire, sizeof wire) || vio_le16_get(wire) >= VIO_NET_VLANS)
+	if (!vio_net_dev_take(a, &wire, sizeof wire) || vio_le16_get(wire) >= VIO_NET_VLANS)
 		return false;
 	unsigned id = vio_le16_get(wire);
 	uint64_t bit = UINT64_C(1) << id % 64, *word = &a->rules->vlan[id / 64];
@@ -96,10 +85,10 @@ static bool vlan(struct asking *a, bool add)
 	return true;
 }
 
-static bool vlan_add(struct asking *a) { return vlan(a, true); }
-static bool vlan_del(struct asking *a) { return vlan(a, false); }
+static bool vlan_add(struct net_asking *a) { return vlan(a, true); }
+static bool vlan_del(struct net_asking *a) { return vlan(a, false); }
 
-static bool announce_ack(struct asking *a)
+static bool announce_ack(struct net_asking *a)
 {
 	if (a->in.left)
 		return false;
@@ -107,13 +96,17 @@ static bool announce_ack(struct asking *a)
 	return true;
 }
 
-static bool mq_pairs_set(struct asking *a)
+static bool mq_pairs_set(struct net_asking *a)
 {
 	vio_le16 wire;
 
-	if (!take(a, &wire, sizeof wire) || vio_le16_get(wire) == 0 || vio_le16_get(wire) > a->n->pairs)
+	if (!vio_net_dev_take(a, &wire, sizeof wire) || vio_le16_get(wire) == 0 || vio_le16_get(wire) > a->n->pairs)
 		return false;
+	for (unsigned i = 0; i < VIO_NET_DEV_CONTEXTS; i++)
+		if (a->rules->has_context[i])
+			return false;		/* 5.1.6.5.8.3: a driver must not ask for that */
 	a->rules->pairs = vio_le16_get(wire);
+	a->rules->steering = a->rules->pairs > 1 ? NET_STEER_FLOWS : NET_STEER_NOT;	/* the last command counts */
 	a->changed = true;
 	return true;
 }
@@ -125,18 +118,18 @@ static uint64_t accepted_offloads(const struct net *n)
 	return n->dev.accepted.word[0] & vio_features_of(guest, sizeof guest).word[0];
 }
 
-static bool offloads_set(struct asking *a)
+static bool offloads_set(struct net_asking *a)
 {
 	vio_le64 wire;
 
-	if (!take(a, &wire, sizeof wire) || vio_le64_get(wire) & ~accepted_offloads(a->n))
+	if (!vio_net_dev_take(a, &wire, sizeof wire) || vio_le64_get(wire) & ~accepted_offloads(a->n))
 		return false;
 	a->rules->offloads = vio_le64_get(wire);
 	a->changed = true;
 	return true;
 }
 
-static const struct command { uint8_t class_, command, feature; bool (*run)(struct asking *a); } commands[] = {
+static const struct command { uint8_t class_, command, feature; bool (*run)(struct net_asking *a); } commands[] = {
 	{ VIO_NET_CTRL_RX, VIO_NET_CTRL_RX_PROMISC, VIO_NET_F_CTRL_RX, rx_promisc },
 	{ VIO_NET_CTRL_RX, VIO_NET_CTRL_RX_ALLMULTI, VIO_NET_F_CTRL_RX, rx_allmulti },
 	{ VIO_NET_CTRL_RX, VIO_NET_CTRL_RX_ALLUNI, VIO_NET_F_CTRL_RX_EXTRA, rx_alluni },
@@ -149,7 +142,20 @@ static const struct command { uint8_t class_, command, feature; bool (*run)(stru
 	{ VIO_NET_CTRL_VLAN, VIO_NET_CTRL_VLAN_DEL, VIO_NET_F_CTRL_VLAN, vlan_del },
 	{ VIO_NET_CTRL_ANNOUNCE, VIO_NET_CTRL_ANNOUNCE_ACK, VIO_NET_F_GUEST_ANNOUNCE, announce_ack },
 	{ VIO_NET_CTRL_MQ, VIO_NET_CTRL_MQ_VQ_PAIRS_SET, VIO_NET_F_MQ, mq_pairs_set },
+	{ VIO_NET_CTRL_MQ, VIO_NET_CTRL_MQ_RSS_CONFIG, VIO_NET_F_RSS, vio_net_dev_rss_config },
+	{ VIO_NET_CTRL_MQ, VIO_NET_CTRL_MQ_HASH_CONFIG, VIO_NET_F_HASH_REPORT, vio_net_dev_hash_config },
 	{ VIO_NET_CTRL_GUEST_OFFLOADS, VIO_NET_CTRL_GUEST_OFFLOADS_SET, VIO_NET_F_CTRL_GUEST_OFFLOADS, offloads_set },
+	{ VIO_NET_CTRL_NOTF_COAL, VIO_NET_CTRL_NOTF_COAL_TX_SET, VIO_NET_F_NOTF_COAL, vio_net_dev_coal_tx },
+	{ VIO_NET_CTRL_NOTF_COAL, VIO_NET_CTRL_NOTF_COAL_RX_SET, VIO_NET_F_NOTF_COAL, vio_net_dev_coal_rx },
+	{ VIO_NET_CTRL_NOTF_COAL, VIO_NET_CTRL_NOTF_COAL_VQ_SET, VIO_NET_F_VQ_NOTF_COAL, vio_net_dev_coal_set },
+	{ VIO_NET_CTRL_NOTF_COAL, VIO_NET_CTRL_NOTF_COAL_VQ_GET, VIO_NET_F_VQ_NOTF_COAL, vio_net_dev_coal_get },
+	{ VIO_NET_CTRL_HASH_TUNNEL, VIO_NET_CTRL_HASH_TUNNEL_SET, VIO_NET_F_HASH_TUNNEL, vio_net_dev_tunnel_set },
+	{ VIO_NET_CTRL_STATS, VIO_NET_CTRL_STATS_QUERY, VIO_NET_F_DEVICE_STATS, vio_net_dev_stats_query },
+	{ VIO_NET_CTRL_STATS, VIO_NET_CTRL_STATS_GET, VIO_NET_F_DEVICE_STATS, vio_net_dev_stats_get },
+	{ VIO_NET_CTRL_RSS_CTX, VIO_NET_CTRL_RSS_CTX_CAP_GET, VIO_NET_F_RSS_CONTEXT, vio_net_dev_context_cap },
+	{ VIO_NET_CTRL_RSS_CTX, VIO_NET_CTRL_RSS_CTX_ADD, VIO_NET_F_RSS_CONTEXT, vio_net_dev_context_add },
+	{ VIO_NET_CTRL_RSS_CTX, VIO_NET_CTRL_RSS_CTX_MOD, VIO_NET_F_RSS_CONTEXT, vio_net_dev_context_mod },
+	{ VIO_NET_CTRL_RSS_CTX, VIO_NET_CTRL_RSS_CTX_DEL, VIO_NET_F_RSS_CONTEXT, vio_net_dev_context_del },
 };
 
 static const struct command *find(const struct net *n, const struct vio_net_ctrl *c)
@@ -189,28 +195,60 @@ static void adopt(struct net_pair *p, const struct net_rules *r)
 
 	p->rules = r;
 	p->lets = lets(r->offloads);
-	p->plain = !r->filters && p->n->header == VIO_NET_HDR_PLAIN;
+	p->plain = !r->filters && p->n->header == VIO_NET_HDR_PLAIN && r->steering == NET_STEER_NOT;
+	p->learns = r->steering == NET_STEER_FLOWS;
+	p->placed = 0;
 	vio_net_dev_refresh(p);
+	vio_net_dev_coal_adopt(p);
 	if (p->on && p->lets != before && p->lane->ops->offloads)
 		p->lane->ops->offloads(p->lane, p->lets);
 	if (vio_net_dev_runs(p->rx))
 		vio_dev_wake(p->rx);
 }
 
-void vio_net_dev_default_rules(struct net *n)
+static void adopt_all(struct net *n)
 {
-	struct net_rules *r = &n->rules[0];
-	struct net_rules fresh = {
-		.pairs = n->control == NET_NO_QUEUE ? n->pairs : 1,	/* 5.1.6.5.6.1 */
+	for (unsigned i = 0; i < n->pairs; i++)
+		adopt(&n->pair[i], &n->rules[n->now]);
+}
+
+static void fresh(const struct net *n, struct net_rules *r)
+{
+	*r = (struct net_rules){
+		.pairs = n->control == NET_NO_QUEUE ? n->pairs : 1,	/* 5.1.6.5.6.2 */
 		.has_mac = n->has_mac, .offloads = accepted_offloads(n),
 	};
+	memcpy(r->mac, n->mac, sizeof r->mac);
+	if (r->pairs > 1)
+		r->steering = NET_STEER_FLOWS;
+}
 
-	memcpy(fresh.mac, n->mac, sizeof fresh.mac);
-	*r = fresh;
-	settle(n, r);
+void vio_net_dev_default_rules(struct net *n)
+{
 	n->now = 0;
-	for (unsigned i = 0; i < n->pairs; i++)
-		adopt(&n->pair[i], r);
+	fresh(n, &n->rules[0]);
+	settle(n, &n->rules[0]);
+	adopt_all(n);
+}
+
+/* ---- A saved state: commands once more ---- */
+
+void vio_net_dev_restore_begin(struct net *n) { fresh(n, &n->rules[!n->now]); }
+
+bool vio_net_dev_restore(struct net *n, const struct vio_net_ctrl *c, const void *data, size_t bytes)
+{
+	struct vio_seg seg = { (void *)(uintptr_t)data, bytes };
+	struct net_asking a = { .n = n, .rules = &n->rules[!n->now], .in = { .seg = &seg, .left = bytes } };
+	const struct command *command = find(n, c);
+
+	return command && command->run(&a);
+}
+
+void vio_net_dev_restore_end(struct net *n)
+{
+	n->now = !n->now;
+	settle(n, &n->rules[n->now]);
+	adopt_all(n);
 }
 
 /* ---- The way of a command ---- */
@@ -279,11 +317,12 @@ static void spread(struct net *n)
 /* Read, judge and do what the chain asks for.  True: the rules have changed. */
 static bool serve(struct net *n, struct vio_chain *c)
 {
-	struct asking a = { .n = n, .rules = &n->rules[!n->now], .in = c->r, .out = c->w };
+	struct net_asking a = { .n = n, .rules = &n->rules[!n->now], .in = c->r, .out = c->w };
 	struct vio_net_ctrl head;
 	uint8_t ack = VIO_NET_ERR;
 
 	n->ask.ok = false;
+	n->ask.commands++;
 	if (c->w.left < sizeof ack)
 		return false;		/* there is no place for an answer */
 	vio_cur_skip(&a.out, sizeof ack);
@@ -296,8 +335,10 @@ static bool serve(struct net *n, struct vio_chain *c)
 	if (n->ask.ok)
 		ack = VIO_NET_OK;
 	vio_cur_put(&c->w, &ack, sizeof ack);
-	if (n->ask.ok)
+	if (n->ask.ok) {
 		vio_cur_skip(&c->w, a.out.done - sizeof ack);	/* the result */
+		n->ask.done++;
+	}
 	return n->ask.ok && a.changed;
 }
 

@@ -161,17 +161,41 @@ static bool put_plain(struct net_pair *p, uint8_t flags, struct vio_cur bytes)
 	return true;
 }
 
-/* ---- From the lane ---- */
+/* ---- As the driver can take it ---- */
 
-/* What the frame still needs, as the driver is told it (5.1.6.4.1). */
-static struct vio_net_hdr header_of(const struct net_pair *p, const struct vio_frame *f)
+/* 5.1.6.4: how many segments a frame is made of that was coalesced. */
+static uint32_t segments(const struct vio_frame *f, const struct vio_cur *bytes)
+{
+	uint32_t header = f->header ? f->header : f->csum_start + 20u;
+
+	return bytes->left > header ? (uint32_t)((bytes->left - header + f->gso_size - 1) / f->gso_size) : 1;
+}
+
+static void put_gso(const struct net_pair *p, struct vio_net_hdr *h, const struct vio_frame *f, struct vio_cur bytes)
 {
 	static const uint8_t types[] = {
 		[VIO_FRAME_WHOLE] = VIO_NET_HDR_GSO_NONE, [VIO_FRAME_TCP4] = VIO_NET_HDR_GSO_TCPV4,
 		[VIO_FRAME_TCP6] = VIO_NET_HDR_GSO_TCPV6, [VIO_FRAME_UFO] = VIO_NET_HDR_GSO_UDP,
 		[VIO_FRAME_USO] = VIO_NET_HDR_GSO_UDP_L4,
 	};
-	struct vio_net_hdr h = { .num_buffers = vio_le16_of(1) };
+	bool tcp = f->gso == VIO_FRAME_TCP4 || f->gso == VIO_FRAME_TCP6;
+
+	h->gso_type = (uint8_t)(types[f->gso] | (f->ecn ? VIO_NET_HDR_GSO_ECN : 0));
+	h->gso_size = vio_le16_of(f->gso_size);
+	h->hdr_len = vio_le16_of(vio_net_dev_header_bytes(f, bytes));
+	if (tcp && vio_net_dev_has(p->n, VIO_NET_F_RSC_EXT)) {
+		uint32_t count = segments(f, &bytes);
+		h->flags |= VIO_NET_HDR_F_RSC_INFO;
+		h->csum_start = vio_le16_of((uint16_t)(count < UINT16_MAX ? count : UINT16_MAX));
+		h->csum_offset = vio_le16_of(0);	/* no duplicated acknowledgements are left out here */
+	}
+}
+
+/* What the frame still needs, as the driver is told it (5.1.6.4.1). */
+static struct vio_net_hdr header_of(struct net_pair *p, const struct vio_frame *f, const struct net_hashed *hashed, struct vio_cur bytes)
+{
+	struct vio_net_hdr h = { .num_buffers = vio_le16_of(1), .hash_value = vio_le32_of(hashed->value),
+		.hash_report = vio_le16_of(hashed->report) };
 
 	if (f->flags & VIO_FRAME_NEEDS_CSUM) {
 		h.flags = VIO_NET_HDR_F_NEEDS_CSUM;
@@ -180,23 +204,9 @@ static struct vio_net_hdr header_of(const struct net_pair *p, const struct vio_f
 	} else if (f->flags & VIO_FRAME_CSUM_VALID && p->lets & VIO_LINK_CSUM) {
 		h.flags = VIO_NET_HDR_F_DATA_VALID;
 	}
-	if (f->gso) {
-		h.gso_type = (uint8_t)(types[f->gso] | (f->ecn ? VIO_NET_HDR_GSO_ECN : 0));
-		h.gso_size = vio_le16_of(f->gso_size);
-		h.hdr_len = vio_le16_of(f->header);
-	}
+	if (f->gso)
+		put_gso(p, &h, f, bytes);
 	return h;
-}
-
-/* VIO_LINK_*: what whoever gets the frame has to do. */
-static unsigned needs(const struct vio_frame *f)
-{
-	static const uint8_t gso[] = {
-		[VIO_FRAME_WHOLE] = 0, [VIO_FRAME_TCP4] = VIO_LINK_TSO4, [VIO_FRAME_TCP6] = VIO_LINK_TSO6,
-		[VIO_FRAME_UFO] = VIO_LINK_UFO, [VIO_FRAME_USO] = VIO_LINK_USO4 | VIO_LINK_USO6,
-	};
-
-	return gso[f->gso] | (f->gso && f->ecn ? VIO_LINK_ECN : 0u) | (f->flags & VIO_FRAME_NEEDS_CSUM ? VIO_LINK_CSUM : 0u);
 }
 
 /* 5.1.4.1: a whole frame is no longer than the MTU that the driver was told. */
@@ -206,23 +216,107 @@ static bool too_long(const struct net_pair *p, const struct vio_frame *f, struct
 	    bytes.left > p->n->rx_max - VIO_NET_ETH + vio_net_dev_ethernet(bytes);
 }
 
+static bool place_as_is(struct net_pair *p, const struct vio_frame *f, struct vio_cur bytes, const struct net_hashed *hashed)
+{
+	if (too_long(p, f, bytes))
+		return lose(p);
+	struct vio_net_hdr h = header_of(p, f, hashed, bytes);
+	if (!put(p, &h, bytes))
+		return false;
+	p->more.rx_needs_csum += h.flags & VIO_NET_HDR_F_NEEDS_CSUM ? 1 : 0;
+	p->more.rx_csum_valid += h.flags & VIO_NET_HDR_F_DATA_VALID ? 1 : 0;
+	p->counts.rx_gso += f->gso != VIO_FRAME_WHOLE;
+	p->more.rx_gso_bytes += f->gso ? bytes.left : 0;
+	return true;
+}
+
+static const struct vio_frame finished = { .flags = VIO_FRAME_CSUM_VALID };
+
+static bool place_pieces(struct net_pair *p, const struct vio_frame *f, struct vio_cur bytes, const struct net_hashed *hashed,
+    unsigned *placed)
+{
+	struct net_cutter c;
+	struct net_piece piece;
+
+	if (!vio_net_dev_cut(&c, f, vio_net_dev_whole(p, bytes), (uint32_t)bytes.left))
+		return lose(p);
+	c.id = p->id + 1;
+	for (unsigned i = 0; vio_net_dev_piece(&c, &piece); i++) {
+		if (i < *placed)
+			continue;
+		if (!place_as_is(p, &finished, piece.cur, hashed)) {
+			*placed = i;
+			return false;
+		}
+	}
+	*placed = 0;
+	p->id++;
+	return true;
+}
+
+/* The frame as it lies there, but for the two bytes of the checksum. */
+static bool place_summed(struct net_pair *p, const struct vio_frame *f, struct vio_cur bytes, const struct net_hashed *hashed)
+{
+	uint8_t *at = (uint8_t *)(uintptr_t)vio_net_dev_whole(p, bytes);
+	uint16_t sum = vio_net_dev_complete(f, at, (size_t)bytes.left);
+	uint32_t before = (uint32_t)f->csum_start + f->csum_offset, after = before + (uint32_t)sizeof sum;
+	struct vio_seg seg[3] = { { at, before }, { &sum, sizeof sum }, { at + after, (size_t)bytes.left - after } };
+
+	return place_as_is(p, &finished, (struct vio_cur){ .seg = seg + (before == 0), .left = bytes.left }, hashed);
+}
+
+/* Segmentation over UDP is negotiated by family. */
+static unsigned needs_of_driver(const struct vio_frame *f, struct vio_cur bytes)
+{
+	enum { ETHERTYPE_IPV6 = 0x86dd };
+	unsigned all = vio_net_dev_needs(f);
+	uint8_t type[2] = { 0 };
+
+	if (f->gso != VIO_FRAME_USO)
+		return all;
+	vio_cur_skip(&bytes, vio_net_dev_ethernet(bytes) - 2);
+	vio_cur_get(&bytes, type, sizeof type);
+	return all & ~(unsigned)(vio_net_dev_be16(type) == ETHERTYPE_IPV6 ? VIO_LINK_USO4 : VIO_LINK_USO6);
+}
+
+bool vio_net_dev_place(struct net_pair *p, const struct vio_frame *f, struct vio_cur bytes, const struct net_hashed *hashed,
+    unsigned *placed)
+{
+	unsigned left_over = vio_net_dev_needs(f) ? needs_of_driver(f, bytes) & ~p->lets : 0;
+
+	if (p->rx->turn == 0)
+		p->rx->turn = 1;	/* another pair's turn: what it may spend is limited there */
+	if (!left_over)
+		return place_as_is(p, f, bytes, hashed);
+	return f->gso ? place_pieces(p, f, bytes, hashed, placed) : place_summed(p, f, bytes, hashed);
+}
+
+/* ---- From the lane ---- */
+
+/* Is it a frame, and does the link say what can be true of it? */
+static bool makes_sense(const struct vio_frame *f, const struct vio_cur *bytes)
+{
+	if (bytes->left < VIO_NET_ETH || bytes->left > VIO_FRAME_MAX || f->gso > VIO_FRAME_USO)
+		return false;
+	if (!(f->flags & VIO_FRAME_NEEDS_CSUM))
+		return !f->gso;
+	return f->csum_start + f->csum_offset + 2u <= bytes->left && (!f->gso || f->gso_size);
+}
+
 static bool deliver(struct net_pair *p, const struct vio_frame *f, struct vio_cur bytes)
 {
-	struct vio_net_hdr h;
+	struct net_hashed hashed;
 
-	if (bytes.left < VIO_NET_ETH || bytes.left > VIO_FRAME_MAX || too_long(p, f, bytes) || (needs(f) & ~p->lets))
+	if (!makes_sense(f, &bytes))
 		return lose(p);
 	if (p->rules->filters && !vio_net_dev_wanted(p->n, p->rules, bytes)) {
 		p->counts.rx_filtered++;
 		return true;
 	}
-	if (!vio_net_dev_runs(p->rx))
+	struct net_pair *to = vio_net_dev_steer(p, bytes, &hashed);
+	if (!to)
 		return lose(p);
-	h = header_of(p, f);
-	if (!put(p, &h, bytes))
-		return false;
-	p->counts.rx_gso += f->gso != VIO_FRAME_WHOLE;
-	return true;
+	return to == p ? vio_net_dev_place(p, f, bytes, &hashed, &p->placed) : vio_net_dev_pass(p, to, f, bytes, &hashed);
 }
 
 bool vio_net_dev_deliver(void *arg, const struct vio_frame *f, struct vio_cur bytes)
@@ -232,10 +326,13 @@ bool vio_net_dev_deliver(void *arg, const struct vio_frame *f, struct vio_cur by
 	    bytes.left >= VIO_NET_ETH && vio_net_dev_runs(p->rx);
 	bool taken;
 
-	if (__builtin_expect(plain, 1))
-		taken = put_plain(p, f->flags & VIO_FRAME_CSUM_VALID && p->lets & VIO_LINK_CSUM ? VIO_NET_HDR_F_DATA_VALID : 0, bytes);
-	else
+	if (__builtin_expect(plain, 1)) {
+		bool valid = f->flags & VIO_FRAME_CSUM_VALID && p->lets & VIO_LINK_CSUM;
+		taken = put_plain(p, valid ? VIO_NET_HDR_F_DATA_VALID : 0, bytes);
+		p->more.rx_csum_valid += valid && taken;
+	} else {
 		taken = deliver(p, f, bytes);
+	}
 	p->full |= !taken;
 	return taken;
 }
@@ -246,13 +343,14 @@ void vio_net_dev_receive(struct net_pair *p, struct vio_devq *q)
 	bool more = false;
 
 	vio_net_dev_refresh(p);
-	p->full = false;
+	p->turn = q;
+	p->full = p->parcel_waits = false;
 	for (unsigned asked = 0; p->on && !p->full && asked < VIO_DEV_TURN; asked += NET_TURN_FRAMES) {
 		more = p->lane->ops->receive(p->lane, NET_TURN_FRAMES) == NET_TURN_FRAMES;
 		if (!more || p->counts.rx_bytes - before >= NET_TURN_BYTES)
 			break;
 	}
-	if (p->full)
+	if (p->full && !p->parcel_waits)
 		return;			/* pop has said what is waited for */
 	if (more)
 		vio_dev_wake(q);	/* others first */

@@ -40,25 +40,6 @@ static bool read_gso(const struct net *n, const struct vio_net_hdr *h, struct vi
 	return f->gso_size && f->flags & VIO_FRAME_NEEDS_CSUM;
 }
 
-/* Bytes of headers of a frame to be segmented, from its own bytes.  0: it has none, or no payload behind them. */
-static uint16_t header_bytes(const struct vio_frame *f, struct vio_cur bytes)
-{
-	uint64_t whole = bytes.left, n = f->csum_start;
-	uint8_t tcp[14];
-
-	if (n < VIO_NET_ETH || n > whole)
-		return 0;
-	if (f->gso == VIO_FRAME_TCP4 || f->gso == VIO_FRAME_TCP6) {
-		vio_cur_skip(&bytes, n);
-		if (!vio_cur_get(&bytes, tcp, sizeof tcp) || tcp[12] >> 4 < 5)
-			return 0;
-		n += (unsigned)(tcp[12] >> 4) * 4;
-	} else {
-		n += 8;
-	}
-	return n < whole && n <= UINT16_MAX ? (uint16_t)n : 0;
-}
-
 /* What the header asks for, as a link understands it.  False: it is malformed, or asks for what was not negotiated. */
 static bool read_header(const struct net *n, const struct vio_net_hdr *h, struct vio_cur bytes, struct vio_frame *f)
 {
@@ -75,11 +56,24 @@ static bool read_header(const struct net *n, const struct vio_net_hdr *h, struct
 	if (!read_gso(n, h, f))
 		return false;
 	if (f->gso)
-		f->header = header_bytes(f, bytes);
+		f->header = vio_net_dev_header_bytes(f, bytes);
 	return !f->gso || f->header;
 }
 
 /* ---- To the link ---- */
+
+static void count(struct net_pair *p, const struct vio_frame *f, const struct vio_cur *bytes)
+{
+	p->counts.tx_frames++;
+	p->counts.tx_bytes += bytes->left;
+	if (__builtin_expect(!f->flags, 1))
+		return;
+	p->more.tx_needs_csum++;
+	if (!f->gso)
+		return;
+	p->counts.tx_gso++;
+	p->more.tx_gso_bytes += bytes->left;
+}
 
 /* False: the link has no room now. */
 static bool send(struct net_pair *p, const struct vio_frame *f, struct vio_cur bytes)
@@ -87,13 +81,57 @@ static bool send(struct net_pair *p, const struct vio_frame *f, struct vio_cur b
 	enum vio_sent sent = p->lane->ops->send(p->lane, f, bytes);
 
 	if (__builtin_expect(sent == VIO_SENT, 1)) {
-		p->counts.tx_frames++;
-		p->counts.tx_bytes += bytes.left;
-		p->counts.tx_gso += f->gso != VIO_FRAME_WHOLE;
+		count(p, f, &bytes);
 		return true;
 	}
 	p->counts.tx_dropped += sent == VIO_SENT_DROPPED;
 	return sent == VIO_SENT_DROPPED;
+}
+
+/* A large frame for a link that takes none: piece by piece; what is through already is remembered while the link is full. */
+static bool send_pieces(struct net_pair *p, struct vio_devq *q, const struct vio_frame *f, struct vio_cur bytes)
+{
+	static const struct vio_frame whole = { .flags = VIO_FRAME_CSUM_VALID };
+	struct net_cutter c;
+	struct net_piece piece;
+	unsigned i;
+
+	if (!vio_net_dev_cut(&c, f, p->bounce, (uint32_t)bytes.left))
+		return malformed(p, q);
+	c.id = p->id + 1;
+	for (i = 0; vio_net_dev_piece(&c, &piece); i++) {
+		if (i < p->sent)
+			continue;
+		enum vio_sent sent = p->lane->ops->send(p->lane, &whole, piece.cur);
+		if (sent == VIO_SENT_NO_ROOM) {
+			p->sent = i;
+			return false;
+		}
+		p->counts.tx_segments++;
+		p->more.tx_segment_bytes += piece.cur.left;
+		p->counts.tx_dropped += sent == VIO_SENT_DROPPED;
+	}
+	p->sent = 0;
+	p->id++;
+	p->more.tx_cut++;
+	p->more.tx_cut_bytes += bytes.left;
+	count(p, f, &bytes);
+	return true;
+}
+
+/* What the link does not do is done here, on a copy that the driver can't reach. */
+static bool send_worked(struct net_pair *p, struct vio_devq *q, const struct vio_frame *f, struct vio_cur bytes)
+{
+	struct vio_seg seg = { p->bounce, (size_t)bytes.left };
+	struct vio_cur copy = { .seg = &seg, .left = bytes.left };
+	struct vio_frame done = { .flags = VIO_FRAME_CSUM_VALID };
+
+	vio_cur_get(&bytes, p->bounce, bytes.left);
+	if (f->gso)
+		return send_pieces(p, q, f, copy);
+	uint16_t sum = vio_net_dev_complete(f, p->bounce, seg.len);
+	memcpy(p->bounce + f->csum_start + f->csum_offset, &sum, sizeof sum);
+	return send(p, &done, copy);
 }
 
 /* A frame whose header says something, or lies in pieces. */
@@ -106,6 +144,10 @@ static bool send_asked(struct net_pair *p, struct vio_devq *q, struct vio_cur by
 	bytes.done = 0;
 	if (!read_header(p->n, &h, bytes, &f))
 		return malformed(p, q);
+	if (p->learns)
+		vio_net_dev_learn(p, bytes);
+	if (vio_net_dev_needs(&f) & ~p->n->link->takes)
+		return send_worked(p, q, &f, bytes);
 	return send(p, &f, bytes);
 }
 
@@ -129,6 +171,8 @@ static bool take(struct net_pair *p, struct vio_devq *q, const struct vio_chain 
 	else
 		vio_cur_skip(&bytes, header);
 	bytes.done = 0;
+	if (__builtin_expect(p->learns, 0))
+		vio_net_dev_learn(p, bytes);
 	return send(p, &whole, bytes);
 }
 

@@ -43,7 +43,10 @@ size_t vio_dev_save(struct vio_dev *d, void *to, size_t room)
 		part(&o, VIO_PART_VQ_CFG, 0, i, &v, sizeof v);
 		part(&o, VIO_PART_VQ_PLACE, 0, i, &p, sizeof p);
 	}
-	if (d->type->save) {
+	if (d->type->save && d->type->parts) {
+		size_t left = o.room > o.used ? o.room - o.used : 0;
+		o.used += d->type->save(d, o.to && left ? o.to + o.used : NULL, left);
+	} else if (d->type->save) {
 		size_t n = d->type->save(d, own, sizeof own);
 		part(&o, VIO_PART_DEVICE_TYPE, 0, 0, own, n <= sizeof own ? n : sizeof own);
 	}
@@ -99,6 +102,21 @@ static size_t length_of(uint16_t type)
 	}
 }
 
+/* A type whose save writes whole parts is given them back as they stand there, one after the other. */
+static const char *own_part(struct state *s, const struct vio_part_header *h, const unsigned char *value)
+{
+	const unsigned char *whole = value - sizeof *h;
+	size_t bytes = sizeof *h + vio_le32_get(h->length);
+
+	if (!s->has_own)
+		s->own = whole;
+	else if (s->own + s->own_len != whole)
+		return "the state has the parts of the device's type in two places";
+	s->has_own = true;
+	s->own_len += bytes;
+	return NULL;
+}
+
 static const char *one_part(struct vio_dev *d, struct state *s, const struct vio_part_header *h, const unsigned char *value)
 {
 	uint16_t type = vio_le16_get(h->type);
@@ -107,6 +125,8 @@ static const char *one_part(struct vio_dev *d, struct state *s, const struct vio
 
 	if (length_of(type) != SIZE_MAX && len != length_of(type))
 		return "the state has a part of the wrong length";
+	if (d->type->parts && type >= VIO_PART_DEVICE_TYPE && type < VIO_PART_VQ_PLACE)
+		return own_part(s, h, value);
 	switch (type) {
 	case VIO_PART_DEV_FEATURES:
 		return NULL;		/* to find mistakes by; what counts is what the driver accepted */
@@ -161,6 +181,17 @@ static const char *read_parts(struct vio_dev *d, struct state *s, const unsigned
 	return NULL;
 }
 
+/* With the features that the state was made with. */
+static const char *try_load(struct vio_dev *d, const struct state *s)
+{
+	struct vio_features before = d->accepted;
+
+	d->accepted = s->features;
+	const char *why = d->type->load(d, s->own, s->own_len);
+	d->accepted = before;
+	return why;
+}
+
 const char *vio_dev_load(struct vio_dev *d, const void *from, size_t n)
 {
 	struct state s = { 0 };
@@ -176,7 +207,7 @@ const char *vio_dev_load(struct vio_dev *d, const void *from, size_t n)
 	if (!why && s.has_own && !d->type->load)
 		why = "the state has a part that this device type does not know";
 	if (!why && s.has_own)
-		why = d->type->load(d, s.own, s.own_len);	/* the last that may refuse */
+		why = try_load(d, &s);		/* the last that may refuse */
 	if (why)
 		return why;
 	vio_dev_forget(d);
