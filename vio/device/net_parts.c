@@ -140,9 +140,8 @@ static void save_others(struct out *o, const struct net *n, const struct net_rul
 	}
 	v->n = 0;
 	for (unsigned q = 0; vio_net_dev_has(n, VIO_NET_F_VQ_NOTF_COAL) && q < 2u * n->pairs; q++) {
-		uint64_t now = __atomic_load_n(&n->pair[q / 2].coal_now[q & 1], __ATOMIC_RELAXED);
-		struct vio_net_ctrl_coal_vq c = { .vq_index = vio_le16_of((uint16_t)q),
-			.coal = { vio_le32_of((uint32_t)now), vio_le32_of((uint32_t)(now >> 32)) } };
+		const struct net_coal *own = n->pair[q / 2].coal_kept[q & 1] ? &r->coal[q] : &r->every[q & 1];
+		struct vio_net_ctrl_coal_vq c = { .vq_index = vio_le16_of((uint16_t)q), .coal = coal_of(own) };
 		add(v, &c, sizeof c);
 	}
 	if (v->n)
