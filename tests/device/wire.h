@@ -5,6 +5,23 @@
 #ifndef VIO_TESTS_DEVICE_WIRE_H
 #define VIO_TESTS_DEVICE_WIRE_H
 #include <vio/transport/loop.h>
+#if defined(RIG_MMIO) || defined(RIG_PCI)
+/* ---- The owner of both: the loop wire ---- */
+
+static inline void wire_wake(void *arg, unsigned queue) { vio_loop_port.wake(arg, queue); }
+static inline void wire_broken(void *arg, unsigned queue, const char *why) { vio_loop_port.broken(arg, queue, why); }
+static inline uint64_t wire_now(void *arg) { return vio_loop_port.now(arg); }
+static inline void wire_alarm(void *arg, unsigned queue, uint64_t at_ns) { vio_loop_port.alarm(arg, queue, at_ns); }
+static inline void wire_post(void *arg, unsigned queue, struct vio_dev_call *c) { vio_loop_port.post(arg, queue, c); }
+static inline void *wire_alloc(void *arg, size_t bytes) { return vio_loop_port.alloc(arg, bytes); }
+static inline void wire_free(void *arg, void *p, size_t bytes) { vio_loop_port.free(arg, p, bytes); }
+
+#define WIRE_OWNER { .wake = wire_wake, .broken = wire_broken, .now = wire_now, .alarm = wire_alarm, .post = wire_post, \
+	.alloc = wire_alloc, .free = wire_free }
+#define WIRE_OF(loop) ((struct rig_wire *)(loop)->other)
+#define DRV_PORT(loop) (&WIRE_OF(loop)->drv.port)
+#endif
+
 #if defined(RIG_MMIO)
 #include <vio/transport/mmio.h>
 
@@ -16,23 +33,9 @@ struct rig_wire {
 	unsigned settled;
 };
 
-#define WIRE_OF(loop) ((struct rig_wire *)(loop)->other)
-#define DRV_PORT(loop) (&WIRE_OF(loop)->drv.port)
-
 static inline void wire_interrupt(void *arg, bool level) { WIRE_OF((struct vio_loop_wire *)arg)->line = level; }
 static inline void wire_settled(void *arg) { WIRE_OF((struct vio_loop_wire *)arg)->settled++; }
-static inline void wire_wake(void *arg, unsigned queue) { vio_loop_port.wake(arg, queue); }
-static inline void wire_broken(void *arg, unsigned queue, const char *why) { vio_loop_port.broken(arg, queue, why); }
-static inline uint64_t wire_now(void *arg) { return vio_loop_port.now(arg); }
-static inline void wire_alarm(void *arg, unsigned queue, uint64_t at_ns) { vio_loop_port.alarm(arg, queue, at_ns); }
-static inline void wire_post(void *arg, unsigned queue, struct vio_dev_call *c) { vio_loop_port.post(arg, queue, c); }
-static inline void *wire_alloc(void *arg, size_t bytes) { return vio_loop_port.alloc(arg, bytes); }
-static inline void wire_free(void *arg, void *p, size_t bytes) { vio_loop_port.free(arg, p, bytes); }
-
-static const struct vio_mmio_ops wire_ops = {
-	.interrupt = wire_interrupt, .settled = wire_settled, .wake = wire_wake, .broken = wire_broken, .now = wire_now, .alarm = wire_alarm,
-	.post = wire_post, .alloc = wire_alloc, .free = wire_free,
-};
+static const struct vio_mmio_ops wire_ops = { WIRE_OWNER, .interrupt = wire_interrupt, .settled = wire_settled };
 
 /* What the specification lets a driver do with control registers (4.2.2.2).  Any driver that does otherwise stops the test. */
 static inline void wire_watch(struct rig_wire *w, uint32_t at, unsigned width, bool write)
@@ -61,7 +64,7 @@ static inline void wire_watch(struct rig_wire *w, uint32_t at, unsigned width, b
 	assert(at != VIO_MMIO_DEVICE_FEATURES || w->selected[0]);
 	assert(at != VIO_MMIO_DRIVER_FEATURES || w->selected[1]);
 	bool queue_register = at == VIO_MMIO_QUEUE_SIZE || (at >= VIO_MMIO_QUEUE_DESC_LOW && at < VIO_MMIO_SHM_SEL);
-	assert(!queue_register || !vio_dev_queue_is_live(w->dev.dev, w->dev.queue_sel));
+	assert(!queue_register || !vio_dev_queue_is_live(w->dev.wire.dev, w->dev.queue_sel));
 }
 
 static inline uint32_t wire_read(void *arg, uint32_t at, unsigned width)
@@ -93,11 +96,98 @@ static inline void wire_make(struct rig_wire *w, struct vio_loop_wire *l)
 }
 #endif
 
+#if defined(RIG_PCI)
+#include <vio/transport/pci.h>
+
+enum { WIRE_VECTORS = 4 };
+
+struct rig_wire {
+	struct vio_pci_dev dev;
+	struct vio_pci_drv drv;
+	struct vio_pci_vector vector[WIRE_VECTORS];
+	unsigned sent[WIRE_VECTORS], moved;
+	bool pin;
+};
+
+static inline void wire_msix(void *arg, unsigned vector) { WIRE_OF((struct vio_loop_wire *)arg)->sent[vector]++; }
+static inline void wire_intx(void *arg, bool level) { WIRE_OF((struct vio_loop_wire *)arg)->pin = level; }
+static inline void wire_moved(void *arg) { WIRE_OF((struct vio_loop_wire *)arg)->moved++; }
+static const struct vio_pci_ops wire_ops = { WIRE_OWNER, .msix = wire_msix, .intx = wire_intx, .moved = wire_moved };
+
+/* What the specification lets a driver do in the common configuration (4.1.3.1, 4.1.4.3.2).  Any that does otherwise stops the test. */
+static inline void wire_watch(struct rig_wire *w, uint64_t at, unsigned width, bool write, uint32_t v)
+{
+	/* by the offset's half: width of the field that begins there, and whether it is to be written */
+	static const uint8_t widths[32] = { 4, 0, 4, 0, 4, 0, 4, 0, 2, 2, 1, 2, 2, 2, 2, 2, 4, 0, 4, 0, 4, 0, 4, 0, 4, 0, 4, 0, 2, 2, 2, 2 };
+	static const uint8_t fixed[32] = { [2] = 1, [9] = 1, [15] = 1, [28] = 1, [30] = 1, [31] = 1 };
+
+	if (at >= 64) {
+		assert(at >= 0x1000 && at % width == 0);	/* else it lies in no structure */
+		return;
+	}
+	bool generation = at == offsetof(struct vio_pci_common, config_generation);
+	assert(generation ? width == 1 && !write : at % 2 == 0 && widths[at / 2] == width);
+	if (!write)
+		return;
+	assert(!fixed[at / 2]);
+	assert(at != offsetof(struct vio_pci_common, queue_enable) || v == 1);
+	bool packed = vio_has(w->dev.wire.dev->accepted, VIO_F_RING_PACKED);
+	assert(at != offsetof(struct vio_pci_common, queue_size) || (v && (packed || !(v & (v - 1)))));
+}
+
+static inline uint32_t wire_read(void *arg, unsigned bar, uint64_t at, unsigned width)
+{
+	struct rig_wire *w = WIRE_OF((struct vio_loop_wire *)arg);
+
+	assert(bar == 0);
+	wire_watch(w, at, width, false, 0);
+	return (uint32_t)vio_pci_read(&w->dev, at, width);
+}
+
+static inline void wire_write(void *arg, unsigned bar, uint64_t at, unsigned width, uint32_t value)
+{
+	struct rig_wire *w = WIRE_OF((struct vio_loop_wire *)arg);
+
+	assert(bar == 0);
+	wire_watch(w, at, width, true, value);
+	vio_pci_write(&w->dev, at, width, value);
+}
+
+static inline uint32_t wire_config_get(void *arg, uint32_t at, unsigned width)
+{
+	return vio_pci_config_read(&WIRE_OF((struct vio_loop_wire *)arg)->dev, at, width);
+}
+
+/* Of the config space a driver writes the command word, MSI-X's control word and the window (4.1.4.1). */
+static inline void wire_config_put(void *arg, uint32_t at, unsigned width, uint32_t value)
+{
+	const struct vio_pci_dev *p = &WIRE_OF((struct vio_loop_wire *)arg)->dev;
+
+	assert((at == VIO_PCI_COMMAND && width == 2) || (at == p->msix_at + 2u && width == 2) ||
+	    (at >= p->window_at + 4u && at < p->window_at + 20u));
+	vio_pci_config_write(&WIRE_OF((struct vio_loop_wire *)arg)->dev, at, width, value);
+}
+
+static const struct vio_pci_access wire_access = { wire_config_get, wire_config_put, wire_read, wire_write };
+#define WIRE_PORT vio_pci_port
+#define WIRE_FEATURES vio_pci_features()
+
+static inline void wire_make(struct rig_wire *w, struct vio_loop_wire *l)
+{
+	const char *why;
+
+	assert(!vio_pci_dev_init(&w->dev, l->dev, l->dev->type, &wire_ops, l, &(struct vio_pci_options){ .vector = w->vector,
+		.vectors = WIRE_VECTORS, .notify_multiplier = 4 }));
+	assert(vio_pci_probe(&w->drv, &wire_access, l, l->port.platform, &why));
+	vio_pci_enable(&w->drv);
+}
+#endif
+
 #if defined(RIG_MMIO) || defined(RIG_PCI)
 
 /* ---- The device's port: counted, then the wire's ---- */
 
-static inline struct vio_loop_wire *wire_loop(void *arg) { return ((struct rig_wire *)arg)->dev.arg; }
+static inline struct vio_loop_wire *wire_loop(void *arg) { return ((struct rig_wire *)arg)->dev.wire.arg; }
 
 static inline void wire_used(void *arg, unsigned queue)
 {
@@ -172,6 +262,7 @@ static inline void *rig_rewire(struct vio_loop_wire *l)
 	wire_make(w, l);
 	vio_dev_attach(l->dev, &port, &w->dev, WIRE_FEATURES);
 	l->port.ops = &wire_drv_ops;
+	l->port.has_config_data = w->drv.port.has_config_data;
 	return w;
 }
 #else

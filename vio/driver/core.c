@@ -64,14 +64,15 @@ bool vio_drv_reset(struct vio_drv *d)
 static const unsigned char always[] = {
 	VIO_F_VERSION_1,	/* 6.1 */
 	VIO_F_ACCESS_PLATFORM,	/* 6.1: every address comes from platform.map(), which knows where the device looks */
+	VIO_F_NOTIF_CONFIG_DATA,	/* the port's affair, if it is one */
 #if defined(__x86_64__) || defined(__i386__) || defined(__s390x__)
 	/* 6.1: barriers fit for hardware.  The ring's are full ones for the processor; here that holds for DMA as well. */
 	VIO_F_ORDER_PLATFORM,
 #endif
 };
 
-/* Bits that mean something to a transport only, or that change what kick carries in a way no port here knows. */
-static const unsigned char never[] = { VIO_F_SR_IOV, VIO_F_NOTIF_CONFIG_DATA, VIO_F_ADMIN_VQ };
+/* Bits that mean something to a transport only. */
+static const unsigned char never[] = { VIO_F_SR_IOV, VIO_F_ADMIN_VQ };
 
 static struct vio_features choose(struct vio_features offered, struct vio_features wanted, const struct vio_feature_need *needs)
 {
@@ -97,6 +98,8 @@ bool vio_drv_begin(struct vio_drv *d, struct vio_drv_port *port, uint32_t device
 	add_status(d, VIO_S_ACKNOWLEDGE);
 	add_status(d, VIO_S_DRIVER);
 	d->features = choose(port->ops->features(port), wanted, needs);
+	if (!port->has_config_data)		/* a device may offer it where it means nothing */
+		vio_features_drop(&d->features, VIO_F_NOTIF_CONFIG_DATA);
 	if (!vio_drv_has(d, VIO_F_VERSION_1))
 		return vio_drv_fail(d, "the device is a legacy one: it does not offer VERSION_1");
 	if (!port->ops->accept(port, d->features))

@@ -32,6 +32,7 @@ struct vio_platform_ops {
 struct vio_drv_port {
 	const struct vio_drv_port_ops *ops;
 	struct vio_platform platform;
+	bool has_config_data;		/* the wire can do NOTIF_CONFIG_DATA */
 };
 struct vio_drv_port_ops {
 	uint32_t (*device_id)(struct vio_drv_port *p);

@@ -8,7 +8,7 @@
  * Device end: whoever has the address space gives a page to the device, calls vio_mmio_read() and vio_mmio_write() for each
  * access, vio_mmio_turn() when asked to (op wake), and drives one interrupt line (op interrupt).
  *
- *     static const struct vio_mmio_ops ops = { .interrupt = ..., .wake = ..., .alloc = ..., .free = ... };
+ *     static const struct vio_mmio_ops ops = { { .wake = ..., .alloc = ..., .free = ... }, .interrupt = ... };
  *     vio_mmio_dev_init(&m, dev, &ops, me);
  *     vio_dev_open(dev, &vio_dev_blk, &options, &vio_mmio_port, &m, vio_mmio_features());
  *     vio_dev_set_mem(dev, &mem);
@@ -21,33 +21,25 @@
  */
 #ifndef VIO_TRANSPORT_MMIO_H
 #define VIO_TRANSPORT_MMIO_H
-#include <vio/device/dev.h>
 #include <vio/driver/port.h>
 #include <vio/spec/mmio.h>
+#include <vio/transport/owner.h>
 VIO_BEGIN_DECLS
 
 /* ---- The device's end ---- */
 
 struct vio_mmio_ops {
+	struct vio_owner_ops owner;
 	void (*interrupt)(void *arg, bool level);	/* the line; a queue's thread may raise it */
 	void (*settled)(void *arg);			/* the access that was not complete is now; NULL: back ends never need time */
-	/* As in struct vio_port_ops, whose comments hold; arg is the owner's. */
-	void (*wake)(void *arg, unsigned queue);	/* call vio_mmio_turn() soon, not from here */
-	void (*broken)(void *arg, unsigned queue, const char *why);	/* may be NULL */
-	uint64_t (*now)(void *arg);			/* may be NULL, as alarm and post */
-	void (*alarm)(void *arg, unsigned queue, uint64_t at_ns);
-	void (*post)(void *arg, unsigned queue, struct vio_dev_call *c);
-	void *(*alloc)(void *arg, size_t bytes);
-	void (*free)(void *arg, void *p, size_t bytes);
 };
 
 /* A shared memory region (2.10), where the machine has put it. */
 struct vio_mmio_shm { uint8_t id; uint64_t base, len; };
 
 struct vio_mmio_dev {
-	struct vio_dev *dev;
+	struct vio_wire wire;
 	const struct vio_mmio_ops *ops;
-	void *arg;
 	uint32_t vendor;			/* VendorID */
 	const struct vio_mmio_shm *shm;		/* the owner's */
 	unsigned shms;

@@ -5,6 +5,7 @@
  * all ones, and takes writes without effect.
  */
 #include <vio/transport/mmio.h>
+#include <vio/transport/registers.h>
 
 #define SELF(p) ((struct vio_mmio_dev *)(p))
 
@@ -13,7 +14,7 @@
 static void raise_bits(struct vio_mmio_dev *m, uint32_t bits)
 {
 	__atomic_or_fetch(&m->interrupt, bits, __ATOMIC_SEQ_CST);
-	m->ops->interrupt(m->arg, true);
+	m->ops->interrupt(m->wire.arg, true);
 }
 
 uint32_t vio_mmio_interrupt_read(struct vio_mmio_dev *m) { return __atomic_load_n(&m->interrupt, __ATOMIC_SEQ_CST); }
@@ -23,9 +24,9 @@ void vio_mmio_interrupt_ack(struct vio_mmio_dev *m, uint32_t bits)
 {
 	if (__atomic_and_fetch(&m->interrupt, ~(bits & VIO_MMIO_INT_ALL), __ATOMIC_SEQ_CST))
 		return;
-	m->ops->interrupt(m->arg, false);
+	m->ops->interrupt(m->wire.arg, false);
 	if (vio_mmio_interrupt_read(m))
-		m->ops->interrupt(m->arg, true);
+		m->ops->interrupt(m->wire.arg, true);
 }
 
 /* ---- The device's port ---- */
@@ -37,28 +38,9 @@ static void on_used(void *arg, unsigned queue)
 }
 
 static void on_config(void *arg) { raise_bits(SELF(arg), VIO_MMIO_INT_CONFIG); }
-static void on_wake(void *arg, unsigned queue) { SELF(arg)->ops->wake(SELF(arg)->arg, queue); }
-static void *on_alloc(void *arg, size_t bytes) { return SELF(arg)->ops->alloc(SELF(arg)->arg, bytes); }
-static void on_free(void *arg, void *p, size_t bytes) { SELF(arg)->ops->free(SELF(arg)->arg, p, bytes); }
-static uint64_t on_now(void *arg) { return SELF(arg)->ops->now ? SELF(arg)->ops->now(SELF(arg)->arg) : 0; }
-
-static void on_broken(void *arg, unsigned queue, const char *why)
-{
-	if (SELF(arg)->ops->broken)
-		SELF(arg)->ops->broken(SELF(arg)->arg, queue, why);
-}
-
-static void on_alarm(void *arg, unsigned queue, uint64_t at_ns)
-{
-	if (SELF(arg)->ops->alarm)
-		SELF(arg)->ops->alarm(SELF(arg)->arg, queue, at_ns);
-}
-
-static void on_post(void *arg, unsigned queue, struct vio_dev_call *c) { SELF(arg)->ops->post(SELF(arg)->arg, queue, c); }
 
 const struct vio_port_ops vio_mmio_port = {
-	.used = on_used, .config = on_config, .wake = on_wake, .broken = on_broken, .now = on_now, .alarm = on_alarm,
-	.post = on_post, .alloc = on_alloc, .free = on_free,
+	.used = on_used, .config = on_config, VIO_WIRE_PORT
 };
 
 struct vio_features vio_mmio_features(void)
@@ -72,7 +54,7 @@ struct vio_features vio_mmio_features(void)
 
 void vio_mmio_dev_init(struct vio_mmio_dev *m, struct vio_dev *dev, const struct vio_mmio_ops *ops, void *arg)
 {
-	*m = (struct vio_mmio_dev){ .dev = dev, .ops = ops, .arg = arg };
+	*m = (struct vio_mmio_dev){ .wire = { dev, &ops->owner, arg }, .ops = ops };
 }
 
 /* ---- What takes time ---- */
@@ -80,7 +62,7 @@ void vio_mmio_dev_init(struct vio_mmio_dev *m, struct vio_dev *dev, const struct
 /* Is a reset, or the selected queue's stop, under way that its driver must not outrun? */
 static bool busy(const struct vio_mmio_dev *m, const struct vio_dev_queue *q)
 {
-	return m->dev->pending == VIO_PENDING_RESET || (q && q->live && q->state == VIO_QUEUE_STOPPING);
+	return m->wire.dev->pending == VIO_PENDING_RESET || (q && vio_queue_ending(q));
 }
 
 static bool complete(struct vio_mmio_dev *m, const struct vio_dev_queue *q)
@@ -94,10 +76,10 @@ static bool complete(struct vio_mmio_dev *m, const struct vio_dev_queue *q)
 /* All that was asked to stop has stopped. */
 static bool quiet(const struct vio_mmio_dev *m)
 {
-	if (m->dev->pending == VIO_PENDING_RESET)
+	if (m->wire.dev->pending == VIO_PENDING_RESET)
 		return false;
-	for (unsigned i = 0; i < m->dev->queues; i++)
-		if (busy(m, &m->dev->queue[i]))
+	for (unsigned i = 0; i < m->wire.dev->queues; i++)
+		if (busy(m, &m->wire.dev->queue[i]))
 			return false;
 	return true;
 }
@@ -105,7 +87,7 @@ static bool quiet(const struct vio_mmio_dev *m)
 /* Once a reset is done the registers are as at the beginning; whoever comes first sees to it. */
 static void catch_up(struct vio_mmio_dev *m)
 {
-	if (!m->resetting || m->dev->pending == VIO_PENDING_RESET)
+	if (!m->resetting || m->wire.dev->pending == VIO_PENDING_RESET)
 		return;
 	m->resetting = false;
 	m->device_sel = m->driver_sel = m->queue_sel = m->shm_sel = 0;
@@ -115,12 +97,12 @@ static void catch_up(struct vio_mmio_dev *m)
 
 bool vio_mmio_turn(struct vio_mmio_dev *m, unsigned queue)
 {
-	bool more = vio_dev_queue_turn(m->dev, queue);
+	bool more = vio_dev_queue_turn(m->wire.dev, queue);
 
 	catch_up(m);
 	if (m->unsettled && quiet(m)) {
 		m->unsettled = false;
-		m->ops->settled(m->arg);
+		m->ops->settled(m->wire.arg);
 	}
 	return more;
 }
@@ -129,22 +111,15 @@ bool vio_mmio_turn(struct vio_mmio_dev *m, unsigned queue)
 
 static struct vio_dev_queue *selected(const struct vio_mmio_dev *m)
 {
-	return m->queue_sel < m->dev->queues ? &m->dev->queue[m->queue_sel] : NULL;
+	return m->queue_sel < m->wire.dev->queues ? &m->wire.dev->queue[m->queue_sel] : NULL;
 }
-
-static uint32_t half(uint64_t v, bool high) { return (uint32_t)(high ? v >> 32 : v); }
 
 static uint32_t shm_word(const struct vio_mmio_dev *m, uint32_t at)
 {
 	for (unsigned i = 0; i < m->shms; i++)
 		if (m->shm[i].id == m->shm_sel)
-			return half(at < VIO_MMIO_SHM_BASE_LOW ? m->shm[i].len : m->shm[i].base, at & 4);
+			return vio_half(at < VIO_MMIO_SHM_BASE_LOW ? m->shm[i].len : m->shm[i].base, at & 4);
 	return UINT32_MAX;
-}
-
-static uint32_t feature_word(struct vio_features f, uint32_t sel)
-{
-	return sel < VIO_F_LIMIT / 32 ? half(f.word[sel / 2], sel & 1) : 0;
 }
 
 /* False: there is no such register, or none to be read. */
@@ -155,35 +130,26 @@ static bool read_control(struct vio_mmio_dev *m, uint32_t at, uint32_t *v)
 	switch (at) {
 	case VIO_MMIO_MAGIC_VALUE: *v = VIO_MMIO_MAGIC; return true;
 	case VIO_MMIO_VERSION: *v = VIO_MMIO_VERSION_2; return true;
-	case VIO_MMIO_DEVICE_ID: *v = m->dev->type->id; return true;
+	case VIO_MMIO_DEVICE_ID: *v = m->wire.dev->type->id; return true;
 	case VIO_MMIO_VENDOR_ID: *v = m->vendor; return true;
-	case VIO_MMIO_DEVICE_FEATURES: *v = feature_word(vio_dev_offered(m->dev), m->device_sel); return true;
-	case VIO_MMIO_QUEUE_SIZE_MAX: *v = vio_dev_queue_size_max(m->dev, m->queue_sel); return true;
+	case VIO_MMIO_DEVICE_FEATURES: *v = vio_feature_word(vio_dev_offered(m->wire.dev), m->device_sel); return true;
+	case VIO_MMIO_QUEUE_SIZE_MAX: *v = vio_dev_queue_size_max(m->wire.dev, m->queue_sel); return true;
 	case VIO_MMIO_QUEUE_READY: *v = q && q->live; return true;
 	case VIO_MMIO_INTERRUPT_STATUS: *v = vio_mmio_interrupt_read(m); return true;
-	case VIO_MMIO_STATUS: *v = vio_dev_status(m->dev); return true;
+	case VIO_MMIO_STATUS: *v = vio_dev_status(m->wire.dev); return true;
 	case VIO_MMIO_SHM_LEN_LOW: case VIO_MMIO_SHM_LEN_LOW + 4: case VIO_MMIO_SHM_BASE_LOW: case VIO_MMIO_SHM_BASE_LOW + 4:
 		*v = shm_word(m, at);
 		return true;
 	case VIO_MMIO_QUEUE_RESET: *v = q && busy(m, q); return true;
-	case VIO_MMIO_CONFIG_GENERATION: *v = m->dev->generation; return true;
+	case VIO_MMIO_CONFIG_GENERATION: *v = m->wire.dev->generation; return true;
 	default: return false;
 	}
 }
 
 static void set_features(struct vio_mmio_dev *m, uint32_t v)
 {
-	if (m->driver_sel >= VIO_F_LIMIT / 32)
-		return;
-	uint64_t *word = &m->driver_features.word[m->driver_sel / 2];
-	unsigned shift = m->driver_sel & 1 ? 32 : 0;
-	*word = (*word & ~((uint64_t)UINT32_MAX << shift)) | (uint64_t)v << shift;
-	vio_dev_set_driver_features(m->dev, m->driver_features);
-}
-
-static void set_half(uint64_t *to, bool high, uint32_t v)
-{
-	*to = high ? (*to & UINT32_MAX) | (uint64_t)v << 32 : (*to & ~(uint64_t)UINT32_MAX) | v;
+	vio_set_feature_word(&m->driver_features, m->driver_sel, v);
+	vio_dev_set_driver_features(m->wire.dev, m->driver_features);
 }
 
 static void set_queue(struct vio_mmio_dev *m, uint32_t at, uint32_t v)
@@ -195,20 +161,20 @@ static void set_queue(struct vio_mmio_dev *m, uint32_t at, uint32_t v)
 	uint64_t desc = q->desc, driver = q->driver, device = q->device;
 	uint16_t size = q->size;
 	switch (at & ~4u) {
-	case VIO_MMIO_QUEUE_DESC_LOW: set_half(&desc, at & 4, v); break;
-	case VIO_MMIO_QUEUE_DRIVER_LOW: set_half(&driver, at & 4, v); break;
-	case VIO_MMIO_QUEUE_DEVICE_LOW: set_half(&device, at & 4, v); break;
+	case VIO_MMIO_QUEUE_DESC_LOW: vio_set_half(&desc, at & 4, v); break;
+	case VIO_MMIO_QUEUE_DRIVER_LOW: vio_set_half(&driver, at & 4, v); break;
+	case VIO_MMIO_QUEUE_DEVICE_LOW: vio_set_half(&device, at & 4, v); break;
 	default: size = v <= UINT16_MAX ? (uint16_t)v : 0; break;	/* 0: refused when it is made ready */
 	}
-	vio_dev_queue_setup(m->dev, m->queue_sel, size, desc, driver, device);
+	vio_dev_queue_setup(m->wire.dev, m->queue_sel, size, desc, driver, device);
 }
 
 static void notify(struct vio_mmio_dev *m, uint32_t v)
 {
-	unsigned queue = vio_has(m->dev->accepted, VIO_F_NOTIFICATION_DATA) ? v & 0xffff : v;
+	unsigned queue = vio_has(m->wire.dev->accepted, VIO_F_NOTIFICATION_DATA) ? v & 0xffff : v;
 
-	if (queue < m->dev->queues && vio_dev_notified(m->dev, queue))
-		m->ops->wake(m->arg, queue);
+	if (queue < m->wire.dev->queues && vio_dev_notified(m->wire.dev, queue))
+		m->ops->owner.wake(m->wire.arg, queue);
 }
 
 static bool set_status(struct vio_mmio_dev *m, uint32_t v)
@@ -216,7 +182,7 @@ static bool set_status(struct vio_mmio_dev *m, uint32_t v)
 	if (v > UINT8_MAX)
 		return true;		/* no such bits, and none of the others is to be believed */
 	m->resetting |= v == 0;
-	vio_dev_set_status(m->dev, (uint8_t)v);
+	vio_dev_set_status(m->wire.dev, (uint8_t)v);
 	catch_up(m);
 	return v != 0 || complete(m, NULL);
 }
@@ -224,9 +190,9 @@ static bool set_status(struct vio_mmio_dev *m, uint32_t v)
 static bool set_ready(struct vio_mmio_dev *m, uint32_t v)
 {
 	if (v == 1)
-		vio_dev_queue_go_live(m->dev, m->queue_sel);
+		vio_dev_queue_go_live(m->wire.dev, m->queue_sel);
 	else if (v == 0)
-		vio_dev_queue_let_go(m->dev, m->queue_sel);
+		vio_dev_queue_let_go(m->wire.dev, m->queue_sel);
 	return v != 0 || complete(m, selected(m));
 }
 
@@ -251,7 +217,7 @@ static bool write_control(struct vio_mmio_dev *m, uint32_t at, uint32_t v, bool 
 		return true;
 	case VIO_MMIO_QUEUE_RESET:
 		if (v == 1)
-			vio_dev_queue_reset(m->dev, m->queue_sel);
+			vio_dev_queue_reset(m->wire.dev, m->queue_sel);
 		return true;
 	default: return false;
 	}
@@ -274,7 +240,7 @@ bool vio_mmio_read(struct vio_mmio_dev *m, uint64_t at, unsigned width, uint64_t
 	*value = 0;
 	if (fits(at, width) && at >= VIO_MMIO_CONFIG) {
 		vio_le64 wire = { 0 };
-		vio_dev_config_read(m->dev, (uint32_t)at - VIO_MMIO_CONFIG, &wire, width);
+		vio_dev_config_read(m->wire.dev, (uint32_t)at - VIO_MMIO_CONFIG, &wire, width);
 		*value = vio_le64_get(wire);
 	} else if (fits(at, width) && read_control(m, (uint32_t)at, &v)) {
 		*value = v;
@@ -291,7 +257,7 @@ bool vio_mmio_write(struct vio_mmio_dev *m, uint64_t at, unsigned width, uint64_
 	catch_up(m);
 	if (fits(at, width) && at >= VIO_MMIO_CONFIG) {
 		vio_le64 wire = vio_le64_of(value);
-		known = vio_dev_config_write(m->dev, (uint32_t)at - VIO_MMIO_CONFIG, &wire, width);
+		known = vio_dev_config_write(m->wire.dev, (uint32_t)at - VIO_MMIO_CONFIG, &wire, width);
 	} else if (fits(at, width)) {
 		known = write_control(m, (uint32_t)at, (uint32_t)value, &done);
 	}
