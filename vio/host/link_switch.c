@@ -194,7 +194,7 @@ static bool source_is_his(struct passage *g, uint64_t now)
 	const unsigned char *source = g->head + 6;
 	if (is_group(source) || (g->from->o.locked && memcmp(source, g->from->o.mac, 6)))
 		return false;
-	return switch_learn(g->from->s, g->from, source, g->vlan, now);
+	return vio_switch_learn(g->from->s, g->from, source, g->vlan, now);
 }
 
 static enum vio_sent switch_send(struct vio_link_lane *l, const struct vio_frame *f, struct vio_cur bytes)
@@ -216,7 +216,7 @@ static enum vio_sent switch_send(struct vio_link_lane *l, const struct vio_frame
 	p->counts.in_bytes += bytes.left;
 	if (is_for_bridges(g.head))
 		return VIO_SENT;
-	to = is_group(g.head) ? NULL : switch_find(p->s, g.head, g.vlan, now);
+	to = is_group(g.head) ? NULL : vio_switch_find(p->s, g.head, g.vlan, now);
 	if (!to)
 		flood(&g, now);
 	else if (to != p && carries(to, g.vlan))
@@ -234,7 +234,7 @@ static void switch_enable(struct vio_link_lane *l, bool on)
 	if (lane_in_use(p))
 		return;
 	p->backlog.out = p->backlog.in;		/* what nobody is there for is lost */
-	switch_drop(p->s, p, false);
+	vio_switch_drop(p->s, p, false);
 }
 
 static void lane_close(struct vio_link_lane *l) { ((struct switch_lane *)l)->open = false; }
@@ -259,7 +259,7 @@ static void port_close(struct vio_link *l)
 		at = &(*at)->next;
 	*at = p->next;
 	p->s->count--;
-	switch_drop(p->s, p, true);
+	vio_switch_drop(p->s, p, true);
 	munmap(p->backlog.bytes, BACKLOG);
 	free(p);
 }
@@ -269,7 +269,7 @@ static const struct vio_link_ops ops = { .lane = switch_lane, .close = port_clos
 /* Its address in its own VLAN is nobody else's. */
 static bool fix_address(struct switch_port *p, char *why)
 {
-	if (!switch_fix(p->s, p, p->o.mac, p->o.vlan))
+	if (!vio_switch_fix(p->s, p, p->o.mac, p->o.vlan))
 		return vio_refuse(why, "the address %02x:%02x:%02x:%02x:%02x:%02x is another port's: give each its own", p->o.mac[0],
 		    p->o.mac[1], p->o.mac[2], p->o.mac[3], p->o.mac[4], p->o.mac[5]);
 	return true;

@@ -50,12 +50,12 @@ struct switch_port {
 bool vio_switch_pay(struct switch_debt *d, uint64_t now, uint64_t per_second, uint64_t burst);
 
 /* The frame says that mac is at p.  False: it is not to be believed. */
-bool switch_learn(struct vio_switch *s, struct switch_port *p, const unsigned char mac[6], uint16_t vlan, uint64_t now);
+bool vio_switch_learn(struct vio_switch *s, struct switch_port *p, const unsigned char mac[6], uint16_t vlan, uint64_t now);
 /* NULL: not known. */
-struct switch_port *switch_find(struct vio_switch *s, const unsigned char mac[6], uint16_t vlan, uint64_t now);
+struct switch_port *vio_switch_find(struct vio_switch *s, const unsigned char mac[6], uint16_t vlan, uint64_t now);
 /* mac is p's in this VLAN, for ever.  False: it is another's, or there is no place. */
-bool switch_fix(struct vio_switch *s, struct switch_port *p, const unsigned char mac[6], uint16_t vlan);
+bool vio_switch_fix(struct vio_switch *s, struct switch_port *p, const unsigned char mac[6], uint16_t vlan);
 /* Forget p's addresses, and with all the fixed ones too. */
-void switch_drop(struct vio_switch *s, struct switch_port *p, bool all);
+void vio_switch_drop(struct vio_switch *s, struct switch_port *p, bool all);
 VIO_END_DECLS
 #endif

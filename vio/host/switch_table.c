@@ -90,7 +90,7 @@ static bool take_over(struct vio_switch *s, struct switch_entry *e, struct switc
 	return true;
 }
 
-bool switch_learn(struct vio_switch *s, struct switch_port *p, const unsigned char mac[6], uint16_t vlan, uint64_t now)
+bool vio_switch_learn(struct vio_switch *s, struct switch_port *p, const unsigned char mac[6], uint16_t vlan, uint64_t now)
 {
 	struct switch_entry *e = look(s, mac, vlan);
 	if (e && e->port == p) {
@@ -116,13 +116,13 @@ bool switch_learn(struct vio_switch *s, struct switch_port *p, const unsigned ch
 	return true;
 }
 
-struct switch_port *switch_find(struct vio_switch *s, const unsigned char mac[6], uint16_t vlan, uint64_t now)
+struct switch_port *vio_switch_find(struct vio_switch *s, const unsigned char mac[6], uint16_t vlan, uint64_t now)
 {
 	struct switch_entry *e = look(s, mac, vlan);
 	return e && !old(s, e, now) ? e->port : NULL;
 }
 
-bool switch_fix(struct vio_switch *s, struct switch_port *p, const unsigned char mac[6], uint16_t vlan)
+bool vio_switch_fix(struct vio_switch *s, struct switch_port *p, const unsigned char mac[6], uint16_t vlan)
 {
 	struct switch_entry *e = look(s, mac, vlan);
 	if (e && e->fixed)
@@ -138,7 +138,7 @@ bool switch_fix(struct vio_switch *s, struct switch_port *p, const unsigned char
 	return true;
 }
 
-void switch_drop(struct vio_switch *s, struct switch_port *p, bool all)
+void vio_switch_drop(struct vio_switch *s, struct switch_port *p, bool all)
 {
 	for (unsigned i = 0; i < SWITCH_SETS; i++)
 		for (unsigned j = 0; j < SWITCH_WAYS; j++) {
@@ -168,5 +168,5 @@ void vio_switch_forget(struct vio_switch *s, const struct vio_link *port)
 {
 	for (struct switch_port *p = s->ports; p; p = p->next)
 		if (!port || port == &p->link)
-			switch_drop(s, p, false);
+			vio_switch_drop(s, p, false);
 }
