@@ -12,6 +12,7 @@ reboot). For device NAME there is
 NAMES = (                       # in the order in which the guest tries them
 	"balloon",
 	"rng",
+	"scsi",
 	"console",
 	"input",
 	"vsock",
