@@ -1,4 +1,7 @@
 """A keyboard, mouse, tablet and touch screen that the control socket presses; lights that come back."""
+import os
+import subprocess
+
 from guestlib import qemu
 from guestlib.devicejob import Device
 from guestlib.place import Failure, wait_until
@@ -12,6 +15,14 @@ THINGS = (
 )
 
 
+def libevdev():
+	"""Where the library is that vio loads by its name."""
+	for line in subprocess.run(["ldconfig", "-p"], capture_output=True, text=True, check=True).stdout.splitlines():
+		if line.split()[:1] == ["libevdev.so.2"] and "x86-64" in line:
+			return line.split()[-1]
+	raise Failure("libevdev is not installed: apt-get install libevdev2")
+
+
 class Job(Device):
 	KINDS = ("qemu",)               # Debian's user-mode kernel has no driver
 	MODULES = ("virtio_input", "evdev")
@@ -22,10 +33,14 @@ class Job(Device):
 		("a mouse moves, clicks and turns its wheel, in whole updates", "input-dev-3", ("moves",)),
 		("a tablet's pen goes to its place", "", ("places",)),
 		("two fingers touch, move and leave", "input-dev-3", ("touches",)),
+		("vio passes the guest's keyboard on, by evdev: keys come, for it alone", "", ("taken", "seen", "passed")),
+		("it says that the keyboard was unplugged, and ends in order", "", ("unplugged", "ended")),
 		("a driver that is unbound and bound finds nothing pressed, and hears the next key", "", ("rebound", "fresh")),
 	)
 
 	def start(self):
+		folder = os.path.dirname(os.path.dirname(self.daemons.program))
+		self.PROGRAMS = (self.daemons.program, os.path.join(folder, "tests/cmd/input_front"), libevdev())
 		options = []
 		for kind, more in THINGS:
 			options += [f"--socket-path={self.file(kind)}"] if options else []
@@ -73,6 +88,13 @@ class Job(Device):
 		guest.wait_report("input", "again", SECONDS)
 		self.row("the driver that has gone left no light on and no key down", "", self.dark)
 		self.press("keyboard", "key", "keys=m")
+		guest.wait_report("input", "passing", 2 * SECONDS)
+		self.press("keyboard", "key", "keys=q")
+		self.press("keyboard", "type", "text=W")
+		guest.wait_report("input", "shining", 2 * SECONDS)
+		self.row("a light goes all the way back: front end, vio, evdev, the guest's driver, vio", "",
+			lambda: wait_until(lambda: self.stats()["lights"] == ["LED_SCROLLL"], SECONDS, "the light"))
+		self.press("mouse", "move", "x=1")
 
 	def dark(self):
 		stats = self.stats()

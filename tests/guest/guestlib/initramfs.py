@@ -108,8 +108,8 @@ def tools(place):
 
 
 def with_libraries(place, program):
-	"""The files that a program of this host needs, itself first."""
-	path = shutil.which(program)
+	"""The files that a program of this host (a name, or a path) needs, itself first."""
+	path = program if "/" in program else shutil.which(program)
 	if not path:
 		raise Failure(f"{program} is not installed")
 	needed = re.findall(r"(?:=> )?(/\S+) \(0x", place.run("ldd", path))
@@ -129,7 +129,7 @@ def build(place, name, module_folder, drivers=DRIVERS, programs=()):
 	carried = set()
 	for program in programs:
 		for number, path in enumerate(with_libraries(place, program)):
-			target = "bin/" + program if number == 0 else path.lstrip("/")
+			target = "bin/" + os.path.basename(program) if number == 0 else path.lstrip("/")
 			if target not in carried:
 				for folder in _folders(target, carried):
 					archive.folder(folder)

@@ -5,6 +5,8 @@
  *   guestinput expect NAME READY EVENTS       makes the file READY when it listens; then these events come, and no others
  *                                             (T:C:V,T:C:V...; repeated keys are left out); 0, or says what came instead
  *   guestinput say NAME T C V                 lights and the like
+ *   guestinput path NAME                      where it is
+ *   guestinput taken NAME                     0 when somebody has it for himself alone
  */
 #include <dirent.h>
 #include <errno.h>
@@ -14,9 +16,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
-enum { SECONDS = 30, BYTES = KEY_CNT / 8 };
+enum { SECONDS = 30, BYTES = KEY_CNT / 8, FIRST_MINOR = 64 };
 
 static int fail(const char *what)
 {
@@ -127,12 +131,17 @@ int main(int argc, char **argv)
 {
 	int fd = argc > 2 ? find(argv[2]) : -1;
 
-	if (fd < 0)
+	struct stat status;
+	if (fd < 0 || fstat(fd, &status))
 		return fail("no such device");
 	if (argc == 3 && !strcmp(argv[1], "about"))
 		return about(fd);
 	if (argc == 5 && !strcmp(argv[1], "expect"))
 		return expect(fd, argv[3], argv[4]);
+	if (argc == 3 && !strcmp(argv[1], "path"))
+		return printf("/dev/input/event%d\n", (int)minor(status.st_rdev) - FIRST_MINOR) < 0;
+	if (argc == 3 && !strcmp(argv[1], "taken"))
+		return !ioctl(fd, EVIOCGRAB, 1) || errno != EBUSY;
 	if (argc == 6 && !strcmp(argv[1], "say"))
 		return say(fd, argv + 3);
 	return 2;
