@@ -128,10 +128,10 @@ static inline uint8_t scsi_run(struct scsi_rig *b, const uint8_t *cdb, size_t cd
 #define CDB(...) (const uint8_t[]){ __VA_ARGS__ }, sizeof((const uint8_t[]){ __VA_ARGS__ })
 #define TUR CDB(0, 0, 0, 0, 0, 0), NULL, 0, 0
 
-static inline unsigned sense_key(const struct scsi_rig *b) { return b->sense[0] >= 0x72 ? b->sense[1] & 15 : b->sense[2] & 15; }
+static inline unsigned sense_key(const struct scsi_rig *b) { return (b->sense[0] & 0x7f) >= 0x72 ? b->sense[1] & 15 : b->sense[2] & 15; }
 static inline unsigned sense_code(const struct scsi_rig *b)
 {
-	return b->sense[0] >= 0x72 ? b->sense[2] << 8 | b->sense[3] : b->sense[12] << 8 | b->sense[13];
+	return (b->sense[0] & 0x7f) >= 0x72 ? b->sense[2] << 8 | b->sense[3] : b->sense[12] << 8 | b->sense[13];
 }
 
 #define good(b, ...) do { \

@@ -338,7 +338,8 @@ void vio_scsi_do_report_opcodes(struct scsi_req *r)
 void vio_scsi_do_report_tmf(struct scsi_req *r)
 {
 	/* ABORT TASK, ABORT TASK SET, CLEAR TASK SET, LOGICAL UNIT RESET, QUERY TASK; QUERY TASK SET, I_T NEXUS RESET */
-	uint8_t to[16] = { 0xd9, 0x05, 0, 12 };
+	bool long_form = r->cdb[2] & 0x80;
+	uint8_t to[16] = { 0xdc, 0x03, 0, long_form ? 12 : 0 };
 
-	vio_scsi_dev_tell(r, to, r->cdb[2] & 0x80 ? 16 : 4, vio_be32_at(r->cdb + 6));
+	vio_scsi_dev_tell(r, to, long_form ? 16 : 4, vio_be32_at(r->cdb + 6));
 }
