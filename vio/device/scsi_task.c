@@ -269,6 +269,7 @@ void vio_scsi_dev_failed(struct scsi_req *r, int error)
 {
 	bool reading = r->io.op == VIO_DISK_READ;
 
+	r->moved_in = r->moved_out = 0;
 	switch (error) {
 	case E_AGAIN:
 	case E_NOMEM:
