@@ -244,8 +244,7 @@ static void tree_close(struct vio_tree *tree)
 	for (unsigned i = 0; i < t->mounts; i++)
 		close(t->mount[i].fd);
 	pthread_mutex_destroy(&t->mounts_lock);
-	for (unsigned i = 0; t->chan && i < t->channels; i++)
-		free(t->chan[i].hint);
+	vio_tree_hints_free(t);
 	free(t->chan);
 	if (t->root_fd >= 0)
 		close(t->root_fd);
@@ -359,10 +358,8 @@ static bool make_channels(struct vio_host_tree *t, const struct vio_tree_options
 		c->loop = o->loops[i % o->loop_count];
 		c->call = (struct vio_call){ .fn = collect, .arg = c };
 		c->nudge = (struct vio_timer){ .fn = nudge, .arg = c };
-		if (!(c->hint = vio_tree_hints_new()))
-			return false;
 	}
-	return t->chan;
+	return t->chan && vio_tree_hints_init(t);
 }
 
 struct vio_tree *vio_tree_host_open(const struct vio_tree_options *o, char *why)

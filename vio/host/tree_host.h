@@ -31,7 +31,7 @@
 
 enum { VIO_NODE_SHARDS = 16 };
 enum { VIO_TREE_MOUNTS = 64 };			/* file systems whose file handles are used */
-enum { VIO_TREE_WAITERS = 16 };			/* threads that wait for locks */
+enum { VIO_TREE_WAITERS = 8 };			/* threads that wait for locks */
 enum { VIO_TREE_WAITS = 1024 };			/* lock requests that may wait at once */
 /* Beside 0 and errno values, of an operation: it would have to wait, and may not; its done() comes by itself, later. */
 enum { VIO_TREE_ELSEWHERE = -4096, VIO_TREE_LATER = -4097 };
@@ -276,7 +276,9 @@ int vio_tree_look(struct vio_host_tree *t, struct vio_node *in, int fd, const ch
 int vio_xattr_set(struct vio_host_tree *t, const char *file, const char *name, void *value, size_t n, int flags);
 /* Its contents or owner change: file capabilities go, which the kernel sees to where it knows them as such. */
 void vio_xattr_changed(struct vio_host_tree *t, int fd);
-uint64_t *vio_tree_hints_new(void);
+/* Of all channels: memory that is there only as far as it is used. */
+bool vio_tree_hints_init(struct vio_host_tree *t);
+void vio_tree_hints_free(struct vio_host_tree *t);
 /* Which of open's flags a guest decides, and what is added for the session's sake. */
 int vio_open_flags(const struct vio_host_tree *t, uint32_t guest);
 uint32_t vio_open_answer(const struct vio_host_tree *t, bool folder);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/sysmacros.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
@@ -107,7 +108,23 @@ int vio_tree_lookup(struct vio_host_tree *t, struct vio_tree_req *r, bool may_wa
 	return error;
 }
 
-uint64_t *vio_tree_hints_new(void) { return calloc(HINTS, sizeof(uint64_t)); }
+bool vio_tree_hints_init(struct vio_host_tree *t)
+{
+	size_t each = HINTS * sizeof(uint64_t);
+	uint64_t *all = mmap(NULL, t->channels * each, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (all == MAP_FAILED)
+		return false;
+	for (unsigned i = 0; i < t->channels; i++)
+		t->chan[i].hint = all + i * HINTS;
+	return true;
+}
+
+void vio_tree_hints_free(struct vio_host_tree *t)
+{
+	if (t->chan && t->chan[0].hint)
+		munmap(t->chan[0].hint, t->channels * HINTS * sizeof(uint64_t));
+}
 
 /* ---- Making ---- */
 

@@ -20,12 +20,12 @@ enum { CLOSING = 1024 };
 struct vio_tree_pool {
 	struct vio_host_tree *tree;
 	pthread_mutex_t lock;
-	pthread_cond_t work;
+	pthread_cond_t work, ready;
 	struct vio_tree_req *first, **last;
 	int closing[CLOSING];
 	unsigned to_close;
 	bool stop, failed;
-	unsigned workers, idle;
+	unsigned workers, begun, idle;
 	pthread_t worker[];
 };
 
@@ -54,17 +54,23 @@ static struct vio_tree_req *take(struct vio_tree_pool *p, int fds[16], unsigned 
 	return r;
 }
 
+static void begin(struct vio_tree_pool *p, bool good)
+{
+	pthread_mutex_lock(&p->lock);
+	p->begun++;
+	p->failed |= !good;
+	pthread_cond_signal(&p->ready);
+	pthread_mutex_unlock(&p->lock);
+}
+
 static void *run(void *arg)
 {
 	struct vio_tree_pool *p = arg;
 	int fds[16];
 
-	if (unshare(CLONE_FS) || fchdir(p->tree->proc_fd)) {
-		pthread_mutex_lock(&p->lock);
-		p->failed = true;
-		pthread_mutex_unlock(&p->lock);
-	}
+	bool good = !unshare(CLONE_FS) && !fchdir(p->tree->proc_fd);
 	umask(0);
+	begin(p, good);
 	for (;;) {
 		unsigned n;
 		struct vio_tree_req *r = take(p, fds, &n);
@@ -157,6 +163,7 @@ struct vio_tree_pool *vio_tree_pool_new(struct vio_host_tree *t, unsigned thread
 	p->last = &p->first;
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->work, NULL);
+	pthread_cond_init(&p->ready, NULL);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK);
 	vio_tree_block_signals(&before);
@@ -164,6 +171,13 @@ struct vio_tree_pool *vio_tree_pool_new(struct vio_host_tree *t, unsigned thread
 		error = pthread_create(&p->worker[p->workers], &attr, run, p);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	pthread_attr_destroy(&attr);
+	/* What a thread does to begin with is forbidden once the process is confined, which may be soon. */
+	pthread_mutex_lock(&p->lock);
+	while (p->begun < p->workers)
+		pthread_cond_wait(&p->ready, &p->lock);
+	if (p->failed)
+		error = EPERM;
+	pthread_mutex_unlock(&p->lock);
 	if (!error)
 		return p;
 	vio_tree_pool_free(p);
@@ -184,6 +198,7 @@ void vio_tree_pool_free(struct vio_tree_pool *p)
 	while (p->to_close)
 		close(p->closing[--p->to_close]);
 	pthread_cond_destroy(&p->work);
+	pthread_cond_destroy(&p->ready);
 	pthread_mutex_destroy(&p->lock);
 	free(p);
 }

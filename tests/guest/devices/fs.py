@@ -40,7 +40,7 @@ class Job(Device):
 		("copying within the host", "", both("copy")),
 		("an open file without a name is a file still", "", both("unlinked")),
 		("modes, owners, times; who writes takes privileges away", "", both("attr")),
-		("POSIX and BSD locks between programs, which are waited for", "fs-dev-3", both("locks")),
+		("POSIX and BSD locks between programs, which are waited for", "", both("locks")),
 		("shared memory of files", "", ("auto-mmap", "writeback-mmap")),
 		("pipes and sockets have names, devices may not", "", ("auto-nodes",)),
 		("a program of the shared folder runs", "", ("run",)),
