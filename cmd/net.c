@@ -206,7 +206,7 @@ static struct vio_link *open_user(struct net *n, const struct vio_arg *a, struct
 {
 	const struct vio_user_options u = { .forwards = a[FORWARD].words, .network = a[NETWORK].text, .hostname = a[HOSTNAME].text,
 		.mtu = (uint16_t)a[MTU].number, .restricted = a[RESTRICT].given, .no_ipv6 = a[NO_IPV6].given,
-		.no_sandbox = !a[VIO_OPT_SANDBOX].number };
+		.no_sandbox = a[VIO_OPT_SANDBOX].number != 0 };
 	if (!vio_user_start(&n->user, &u, why))
 		return NULL;
 	o->fd = n->user.fd;

@@ -5,21 +5,20 @@
 
 makes a tap of several queues with that address, serves netserver.py there, and becomes COMMAND with a --tap-fd for each queue.
 """
-import ctypes
 import fcntl
 import ipaddress
 import os
-import signal
+import select
 import socket
 import struct
 import sys
+import threading
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from guestlib.netserver import Server		# noqa: E402
 
 TUNSETIFF, TAP, NO_PI, VNET_HDR, MULTI_QUEUE = 0x400454CA, 0x0002, 0x1000, 0x4000, 0x0100
 SIOCSIFADDR, SIOCSIFNETMASK, SIOCSIFMTU, SIOCSIFFLAGS, UP = 0x8916, 0x891C, 0x8922, 0x8914, 1
-PR_SET_PDEATHSIG = 1
 NAME = b"room"
 
 
@@ -47,13 +46,12 @@ def main():
 	for name in (NAME, b"lo"):
 		order(name, SIOCSIFFLAGS, struct.pack("h", UP))
 	server = Server(str(host.ip), int(port))
-	parent = os.getpid()
+	parent = os.pidfd_open(os.getpid())
 	if os.fork() == 0:
-		ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 		for tap in taps:
 			os.close(tap)
-		if os.getppid() == parent:
-			server.serve_forever()
+		threading.Thread(target=server.serve_forever, daemon=True).start()
+		select.select([parent], [], [])		# it has ended
 		os._exit(0)
 	os.execv(command[0], [*command, *(f"--tap-fd={tap}" for tap in taps)])
 
