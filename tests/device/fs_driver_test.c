@@ -490,7 +490,7 @@ static void entries_are_not_believed(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	T(all_of_it_in_every_shape, "all of it, in every shape of ring and memory {fs-drv-5 fs-dev-7; only us}"),
+	T(all_of_it_in_every_shape, "all of it, in every shape of ring and memory {fs-drv-5 fs-drv-8 fs-dev-7; only us}"),
 	T(queues_go_on_by_themselves, "a request that waits holds up no other queue, and can be interrupted {fs-drv-5 fs-dev-3; only us}"),
 	T(only_what_belongs_there, "FORGET and INTERRUPT go by the high priority queue, all else by the others {fs-drv-3 fs-drv-4}"),
 	T(fewer_queues_than_wanted, "a device may have fewer queues than wanted"),

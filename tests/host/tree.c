@@ -1,8 +1,10 @@
 /* A folder of the host as a tree: what a guest asks for is what it gets, and nothing outside the folder. */
 #include <tests/host/tree_rig.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <sys/file.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
@@ -736,6 +738,70 @@ static void locks_are_waited_for(void **state)
 	rig_close(&g);
 }
 
+/* ---- File systems below the folder ---- */
+
+/* In a process of its own, which mounts for itself alone: what went wrong, as a line; 77: nothing can be mounted here. */
+static int mounted_below(bool refused)
+{
+	struct rig g;
+	struct vio_tree_attr a;
+	uint64_t node, handle, up;
+	char path[128], back;
+
+	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+		return 77;
+	rig_open(&g, (struct vio_tree_options){ .no_submounts = refused, .max_descriptors = 16 }, NULL);
+	snprintf(path, sizeof path, "%s/share/below", g.path);
+	if (mkdir(path, 0777) || mount("none", path, "tmpfs", 0, NULL))
+		return 77;
+	rig_put(&g, "below/file", "x");
+	struct rig_req q = { .r = { .op = VIO_TREE_LOOKUP, .node = ROOT, .name = "below" } };
+	int line = 0;
+	if (refused) {
+		if (rig_lookup(&g, ROOT, "below", &node) == 0 && rig_lookup(&g, node, "file", &node) == 0)
+			line = __LINE__;
+	} else if (rig_do(&g, &q) || !q.r.entry.attr.submount || !(node = q.r.entry.node)) {
+		line = __LINE__;
+	} else if (rig_lookup(&g, node, "..", &up) || up != ROOT || rig_create(&g, node, "new", 0600, 0, 0, &up, &handle)) {
+		line = __LINE__;
+	} else {
+		for (unsigned i = 0; i < 100; i++) {	/* descriptors are given up there too */
+			char name[24];
+			snprintf(name, sizeof name, "below/f%u", i);
+			rig_put(&g, name, "y");
+			rig_node(&g, node, name + 6);
+		}
+		if (rig_rename(&g, node, "file", ROOT, "file", 0) != EXDEV || rig_getattr(&g, up, &a) || a.submount)
+			line = __LINE__;
+		else if (rig_move(&g, VIO_TREE_READ, up, handle, 0, &back, 1, NULL))
+			line = __LINE__;
+	}
+	rig_close(&g);
+	umount2(path, MNT_DETACH);
+	nftw(g.path, rig_remove, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+	return line;
+}
+
+static void file_systems_below(void **state)
+{
+	(void)state;
+	for (unsigned refused = 0; refused < 2; refused++) {
+		int status;
+		fflush(NULL);
+		pid_t pid = fork();
+		if (pid == 0) {
+			int line = mounted_below(refused);
+			if (line && line != 77)
+				dprintf(2, "line %d\n", line);
+			_exit(line == 77 ? 77 : line != 0);
+		}
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+			skip();
+		assert_int_equal(status, 0);
+	}
+}
+
 /* ---- Without privileges, read-only, refused ---- */
 
 static void read_only_is_kept(void **state)
@@ -824,6 +890,7 @@ int main(void)
 		T(attributes_with_names, "extended attributes by the table of what is allowed and mapped"),
 		T(locks_hold_for_owners_and_the_host, "POSIX locks by owner and BSD locks by handle, for the host too"),
 		T(locks_are_waited_for, "many wait for a lock, nobody else for them, and waiting is interrupted"),
+		T(file_systems_below, "file systems mounted below the folder are told as such, or refused"),
 		T(read_only_is_kept, "read-only is kept"),
 		T(refusals_say_why, "what cannot be shared is refused in a sentence"),
 		T(without_privileges, "without privileges the guest's root is the calling user, and nobody else creates"),

@@ -343,7 +343,7 @@ static void say_what_it_can(struct vio_host_tree *t)
 	t->tree = (struct vio_tree){ .ops = &tree_ops, .entry_valid = valid[t->o.cache], .attr_valid = valid[t->o.cache],
 		.posix_locks = !t->o.no_locks, .flocks = !t->o.no_locks,
 		.posix_acl = t->o.xattr != VIO_TREE_XATTR_OFF && !t->o.no_acl, .submounts = !t->o.no_submounts,
-		.security_ctx = t->o.xattr == VIO_TREE_XATTR_MAP, .kill_priv = true, .writeback = t->o.writeback,
+		.security_ctx = t->o.xattr == VIO_TREE_XATTR_MAP, .create_groups = t->switches, .kill_priv = true, .writeback = t->o.writeback,
 		.readdirplus = true, .export_handles = false, .auto_inval = t->o.cache != VIO_TREE_CACHE_ALWAYS };
 }
 
