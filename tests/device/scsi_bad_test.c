@@ -267,7 +267,14 @@ static void nonsense(void **state)
 
 static void control_requests(void **state)
 {
-	static const struct { const char *what; uint32_t type, subtype; uint8_t lun[8]; size_t r, w; int answer; unsigned refused; } rows[] = {
+	static const struct {
+		const char *what;
+		uint32_t type, subtype;
+		uint8_t lun[8];
+		size_t r, w;
+		int answer;
+		unsigned refused;
+	} rows[] = {
 		{ "nothing readable", 0, 0, { 1, 0, 0x40 }, 0, 1, SILENT, 1 },
 		{ "3 bytes", 0, 0, { 1, 0, 0x40 }, 3, 1, SILENT, 1 },
 		{ "23 bytes of a function", 0, 0, { 1, 0, 0x40 }, 23, 1, VIO_SCSI_S_FAILURE, 1 },
@@ -432,7 +439,7 @@ static void a_disk_that_fails(void **state)
 static const struct CMUnitTest tests[] = {
 	T(frames_are_judged, "chains that are no requests are answered where there is room for it, and counted {scsi-dev-6j; only us}"),
 	T(addresses, "formats of LUNs and what does not exist {scsi-dev-6d; only us}"),
-	T(each_row_is_refused, "malformed requests are answered, with their residual, and touch nothing {scsi-dev-6b scsi-dev-5; only us}"),
+	T(each_row_is_refused, "malformed requests are answered, with residuals, and touch nothing {scsi-dev-6b scsi-dev-5; only us}"),
 	T(both_ways, "data both ways without INOUT is a failure {scsi-dev-7 scsi-dev-8; only us}"),
 	T(attributes, "all task attributes but ACA are taken"),
 	T(nonsense, "every operation code, with nonsense around it"),

@@ -128,7 +128,14 @@ static void what_is_checked(void **state)
 
 static void what_does_not_fit(void **state)
 {
-	static const struct { const char *what; uint8_t protect; size_t out, pi_out; uint32_t lie; int response; unsigned code; } rows[] = {
+	static const struct {
+		const char *what;
+		uint8_t protect;
+		size_t out, pi_out;
+		uint32_t lie;
+		int response;
+		unsigned code;
+	} rows[] = {
 		{ "less protection information than blocks", 1, 1024, 8, 8, VIO_SCSI_S_OVERRUN, 0 },
 		{ "none of it", 1, 1024, 0, 0, VIO_SCSI_S_OVERRUN, 0 },
 		{ "part of one", 1, 1024, 15, 15, VIO_SCSI_S_OVERRUN, 0 },

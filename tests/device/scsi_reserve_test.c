@@ -94,7 +94,8 @@ static void registrations(void **state)
 	pr_in(a, 2);
 	assert_memory_equal(a->in, "\0\x08\x01\x80\xea\x01\0\0", 8);
 	pr_in(a, 3);
-	assert_memory_equal(a->in, "\0\0\0\5\0\0\0\x30" "\0\0\0\0\0\0\0\6\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0\x18\x05\0\0\x14" "a\0", 8 + 24 + 6);
+	assert_memory_equal(a->in, "\0\0\0\5\0\0\0\x30"
+	    "\0\0\0\0\0\0\0\6\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0\x18\x05\0\0\x14" "a\0", 8 + 24 + 6);
 	house_close(&h);
 }
 

@@ -80,7 +80,8 @@ static inline void scsi_begin(struct scsi_rig *b, struct vio_features f)
 /* A request on its way. */
 struct ask { unsigned char *r, *w; size_t r_len, w_len; };
 
-static inline struct ask scsi_ask(struct scsi_rig *b, const uint8_t *cdb, size_t cdb_len, const void *out, size_t out_len, size_t in_len)
+static inline struct ask scsi_ask(struct scsi_rig *b, const uint8_t *cdb, size_t cdb_len, const void *out, size_t out_len,
+    size_t in_len)
 {
 	struct ask a = { .r_len = 19 + b->cdb_size + out_len, .w_len = 12 + b->sense_size + in_len };
 
@@ -114,7 +115,8 @@ static inline void scsi_add(struct scsi_rig *b, const struct ask *a)
 	rig_kick(b->g, b->queue);
 }
 
-static inline uint8_t scsi_run(struct scsi_rig *b, const uint8_t *cdb, size_t cdb_len, const void *out, size_t out_len, size_t in_len)
+static inline uint8_t scsi_run(struct scsi_rig *b, const uint8_t *cdb, size_t cdb_len, const void *out, size_t out_len,
+    size_t in_len)
 {
 	rig_rewind(b->g);
 	struct ask a = scsi_ask(b, cdb, cdb_len, out, out_len, in_len);
@@ -128,7 +130,10 @@ static inline uint8_t scsi_run(struct scsi_rig *b, const uint8_t *cdb, size_t cd
 #define CDB(...) (const uint8_t[]){ __VA_ARGS__ }, sizeof((const uint8_t[]){ __VA_ARGS__ })
 #define TUR CDB(0, 0, 0, 0, 0, 0), NULL, 0, 0
 
-static inline unsigned sense_key(const struct scsi_rig *b) { return (b->sense[0] & 0x7f) >= 0x72 ? b->sense[1] & 15 : b->sense[2] & 15; }
+static inline unsigned sense_key(const struct scsi_rig *b)
+{
+	return ((b->sense[0] & 0x7f) >= 0x72 ? b->sense[1] : b->sense[2]) & 15;
+}
 static inline unsigned sense_code(const struct scsi_rig *b)
 {
 	return (b->sense[0] & 0x7f) >= 0x72 ? b->sense[2] << 8 | b->sense[3] : b->sense[12] << 8 | b->sense[13];

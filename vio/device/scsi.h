@@ -33,7 +33,7 @@ struct vio_scsi_lun {
 	bool removable;				/* a disk whose medium can be ejected */
 	bool writethrough;			/* start with the write cache off (mode page 8, WCE) */
 	bool thin;				/* unmapped blocks are told to read as zeroes (needs disk->can_zero and zero_may_unmap) */
-	bool protect;				/* formatted with T10 protection type 1, checked and made up on the way: it is not stored */
+	bool protect;				/* formatted with T10 protection type 1: checked and made up on the way, not stored */
 	uint16_t rotation;			/* revolutions per minute; 0: none, an SSD */
 	uint32_t logical_block;			/* bytes: 512 to 4096, a power of two; 0: the disk's */
 	uint32_t physical_block;		/* 0: the disk's */
@@ -75,13 +75,13 @@ extern const struct vio_dev_type vio_dev_scsi;
 /* A unit more; a driver that negotiated HOTPLUG is told. */
 const char *vio_scsi_dev_add(struct vio_dev *d, const struct vio_scsi_lun *lun);
 /*
- * A unit less: what is in flight ends (cancelled where that goes), the driver is told, then removed() is called (perhaps before this
- * returns; NULL: nobody cares) and its disk and keep are the caller's again.
+ * A unit less: what is in flight ends (cancelled where that goes), the driver is told, then removed() is called (perhaps before
+ * this returns; NULL: nobody cares) and its disk and keep are the caller's again.
  */
 const char *vio_scsi_dev_remove(struct vio_dev *d, uint8_t target, uint16_t lun, void (*removed)(void *arg), void *arg);
 /*
- * Another medium in a removable unit; NULL: none.  Unless forced, one that the guest has locked (PREVENT ALLOW MEDIUM REMOVAL) stays,
- * and the guest is asked for it.  The old disk is the caller's again when changed() is called.
+ * Another medium in a removable unit; NULL: none.  Unless forced, one that the guest has locked (PREVENT ALLOW MEDIUM REMOVAL)
+ * stays, and the guest is asked for it.  The old disk is the caller's again when changed() is called.
  */
 const char *vio_scsi_dev_change_medium(struct vio_dev *d, uint8_t target, uint16_t lun, struct vio_disk *disk, bool force,
     void (*changed)(void *arg), void *arg);

@@ -7,13 +7,13 @@
  *   scsi_command.c   the commands there are, what may stand in the way of one, and which of them it is
  *   scsi_tmf.c       the control queue: task management      scsi_event.c    the event queue
  *   scsi_inquiry.c   what a unit says of itself              scsi_mode.c     mode and log pages
- *   scsi_block.c     read, write, flush                      scsi_range.c    what works on ranges: unmap, write same, verify, compare
+ *   scsi_block.c     read, write, flush                      scsi_range.c    ranges: unmap, write same, verify, compare
  *   scsi_medium.c    start, stop, eject, lock                scsi_mmc.c      what only a CD-ROM drive has
  *   scsi_reserve.c   persistent reservations                 scsi_pi.c       protection information
  *
- * Threads: a request belongs to the thread of its queue, from pop to push.  What units share between threads is single
- * atomic words (enum unit_flag, enum attention, barred, blocks); everything else about a unit belongs to the home thread, and a request
- * that needs it goes there and comes back (vio_scsi_dev_home()).
+ * Threads: a request belongs to the thread of its queue, from pop to push.  What units share between threads is single atomic
+ * words (enum unit_flag, enum attention, barred, blocks); everything else about a unit belongs to the home thread, and a
+ * request that needs it goes there and comes back (vio_scsi_dev_home()).
  */
 #ifndef VIO_DEVICE_SCSI_IMPL_H
 #define VIO_DEVICE_SCSI_IMPL_H

@@ -1,6 +1,6 @@
 /*
- * What only a CD-ROM drive has (MMC-6): an image of blocks of 2048 bytes is one data track in one session of a finished disc; larger
- * than a CD, it is a DVD.
+ * What only a CD-ROM drive has (MMC-6): an image of blocks of 2048 bytes is one data track in one session of a finished disc;
+ * larger than a CD, it is a DVD.
  */
 #include <vio/device/scsi_impl.h>
 

@@ -35,7 +35,7 @@ enum { VIO_SCSI_MAX_TARGET = 255, VIO_SCSI_MAX_LUN = 16383 };
 
 /*
  * 5.6.6.1: a request is this, cdb_size bytes of CDB, with T10_PI struct vio_scsi_pi_bytes and pi_bytesout bytes of protection
- * information, then the data out.  Linux (and QEMU and the kernel's vhost with it) has struct vio_scsi_pi_bytes in front of the CDB.
+ * information, then the data out.  Linux (and QEMU and the kernel's vhost with it) has struct vio_scsi_pi_bytes before the CDB.
  */
 struct vio_scsi_req {
 	uint8_t lun[8];
