@@ -22,6 +22,7 @@ static const struct kind *const kinds[] = {
 	&kind_input,
 	&kind_net,
 	&kind_rng,
+	&kind_scsi,
 	&kind_vsock,
 };
 
@@ -65,8 +66,8 @@ static void bring_up(struct subject *s, uint8_t bits, uint16_t type_bits)
 	for (unsigned i = 0; i < KIND_QUEUES; i++) {
 		vio_drvq_init(&s->q[i], &(struct vio_drvq_setup){ .size = KIND_SIZE, .features = want,
 		    .ring = i ? s->region[1].host : s->region[0].host, .ring_addr = i ? RING_1 : FUZZ_RINGS, .slots = s->slots[i] });
-		vio_dev_queue_setup(d, i, KIND_SIZE, s->q[i].desc_addr, s->q[i].driver_addr, s->q[i].device_addr);
-		vio_dev_queue_go_live(d, i);
+		vio_dev_queue_setup(d, kind_queue(s, i), KIND_SIZE, s->q[i].desc_addr, s->q[i].driver_addr, s->q[i].device_addr);
+		vio_dev_queue_go_live(d, kind_queue(s, i));
 	}
 	vio_dev_set_status(d, VIO_S_ACKNOWLEDGE | VIO_S_DRIVER | VIO_S_FEATURES_OK | VIO_S_DRIVER_OK);
 }
@@ -79,7 +80,7 @@ static void request(struct subject *s, struct feed *f)
 	s->kind->request(s, f, i);
 	vio_drvq_kick_due(&s->q[i]);
 	if (!(how & 2))
-		vio_dev_notified(s->d, i);
+		vio_dev_notified(s->d, kind_queue(s, i));
 }
 
 static void change_config(struct vio_dev *d, struct feed *f)
@@ -133,11 +134,19 @@ static void step(struct subject *s, struct feed *f)
 
 /* ---- Afterwards ---- */
 
-static void heal(struct subject *s, uint8_t bits)
+/* A reset takes what has been posted to run, and no more. */
+static void reset(struct subject *s)
 {
 	vio_dev_set_status(s->d, 0);
+	for (unsigned i = 0; vio_dev_status(s->d) && i < 16; i++)
+		vio_loop_pump(&s->wire, 16);
 	if (vio_dev_status(s->d))
 		abort();	/* what was late has been cancelled */
+}
+
+static void heal(struct subject *s, uint8_t bits)
+{
+	reset(s);
 	for (unsigned i = 0; i < s->d->queues; i++)
 		if (s->d->queue[i].memory || s->d->queue[i].ring.inflight)
 			abort();
@@ -145,9 +154,7 @@ static void heal(struct subject *s, uint8_t bits)
 	if (!(vio_dev_status(s->d) & VIO_S_DRIVER_OK) || vio_dev_status(s->d) & VIO_S_NEEDS_RESET)
 		abort();
 	s->kind->good(s);
-	vio_dev_set_status(s->d, 0);
-	if (vio_dev_status(s->d))
-		abort();
+	reset(s);
 }
 
 static void add_ring_1(struct subject *s)

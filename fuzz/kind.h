@@ -28,6 +28,7 @@ struct kind {
 	void (*good)(struct subject *s);			/* a request that must be served right, or abort() */
 	void (*check)(struct subject *s);			/* after each step: nothing was touched that must not be; may be NULL */
 	void (*close)(struct subject *s);			/* the device is closed */
+	unsigned char queue[KIND_QUEUES];			/* which of the device's the two are; { 0, 0 }: 0 and 1 */
 };
 
 /* The table in device_fuzz.c.  A type that is not in it has no fuzz target: give it a file and a word. */
@@ -38,7 +39,15 @@ extern const struct kind kind_fs;
 extern const struct kind kind_net;
 extern const struct kind kind_input;
 extern const struct kind kind_rng;
+extern const struct kind kind_scsi;
 extern const struct kind kind_vsock;
+
+/* The device's number of the driver's queue. */
+static inline unsigned kind_queue(const struct subject *s, unsigned i)
+{
+	const unsigned char *q = s->kind->queue;
+	return q[0] || q[1] ? q[i] : i;
+}
 
 /* Guest memory at FUZZ_A: where requests have their headers. */
 static inline unsigned char *kind_header(struct subject *s) { return s->region[2].host; }
@@ -51,7 +60,7 @@ static inline void kind_add(struct subject *s, unsigned queue, const struct vio_
 static inline void kind_kick(struct subject *s, unsigned queue)
 {
 	vio_drvq_kick_due(&s->q[queue]);
-	vio_dev_notified(s->d, queue);
+	vio_dev_notified(s->d, kind_queue(s, queue));
 	vio_loop_pump(&s->wire, 16);
 }
 
