@@ -22,7 +22,7 @@ build:
 	$(need) build
 	@$(build)
 
-run: ## Linux boots with a disk and an entropy source that vio serves, uses them, and what it wrote is checked
+run: ## Linux boots in QEMU and in user mode with nine devices that vio serves, uses them, and both sides are checked
 	$(need) build run
 	@$(build)
 	@tests/guest/run $(B) $(ARGS)

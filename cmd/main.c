@@ -30,7 +30,7 @@ static const struct command {
 	{ "switch", &vio_service_switch, NULL, "connect guests with each other" },
 	{ "slirp", NULL, vio_cmd_slirp, "user-mode networking behind a packet socket, for vio net and others" },
 	{ "vsock", &vio_service_vsock, NULL, "serve sockets between guests and the host" },
-	{ "bench", NULL, vio_cmd_bench, "load any vhost-user block back end and measure it" },
+	{ "bench", NULL, vio_cmd_bench, "load any vhost-user block or file system back end and measure it" },
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
