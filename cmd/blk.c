@@ -14,7 +14,8 @@ enum { SLOT_IMAGE = 2 };
 
 static const struct vio_opt options[END - VIO_OPT_COMMON] = {
 	[FILE_ - VIO_OPT_COMMON] = { "blk-file", "FILE", VIO_OPT_TEXT, VIO_OPT_PLACE, 1, 4095, .slot = SLOT_IMAGE,
-		.help = "The image: " VIO_DISK_HELP "." },
+		.help = "The image: " VIO_DISK_HELP "; nbd:URI is what a server of network block devices offers, such as nbd:nbd://HOST/EXPORT or "
+		        "nbd:nbd+unix:///?socket=PATH (qemu-nbd serves foreign image formats so)." },
 	[READ_ONLY - VIO_OPT_COMMON] = { "read-only", NULL, VIO_OPT_FLAG, VIO_OPT_DEVICE,
 		.help = "The guest may not write; several daemons may then serve one image." },
 	[NUM_QUEUES - VIO_OPT_COMMON] = { "num-queues", "N", VIO_OPT_NUMBER, VIO_OPT_DEVICE, 1, VIO_DEV_QUEUES, 1,
@@ -40,7 +41,19 @@ static struct vio_disk_words words_of(const struct vio_arg *a)
 	static const enum vio_aio aio[] = { VIO_AIO_AUTO, VIO_AIO_URING, VIO_AIO_THREADS };
 	return (struct vio_disk_words){ .said = "--blk-file=", .file = a[FILE_].text, .read_only = a[READ_ONLY].given,
 		.direct = a[CACHE].number == 1, .aio = aio[a[AIO].number], .file_only = a[CACHE].given || a[AIO].given,
-		.logical_block = (uint32_t)a[LOGICAL_BLOCK_SIZE].number, .queues = (unsigned)a[NUM_QUEUES].number };
+		.logical_block = (uint32_t)a[LOGICAL_BLOCK_SIZE].number, .queues = (unsigned)a[NUM_QUEUES].number, .network = true };
+}
+
+/* In the thread of the connection; who listens to events hears of the home thread's. */
+static void nbd_news(void *arg, bool back, const char *why)
+{
+	struct vio_unit *u = arg;
+	if (back)
+		vio_say(u->name, "the NBD server is back");
+	else
+		vio_say(u->name, "the NBD server is lost: %s; requests wait until it is back", why);
+	if (vio_loop_is_mine(u->loop))
+		vio_control_event(u, back ? "server-back" : "server-lost", NULL);
 }
 
 static bool check(const struct vio_arg *a, char *why)
@@ -55,6 +68,8 @@ static bool open_blk(struct vio_unit *u, struct vio_loop *const *loops, unsigned
 {
 	const struct vio_arg *a = u->args;
 	struct vio_disk_words w = words_of(a);
+	w.news = nbd_news;
+	w.news_arg = u;
 	struct vio_disk *disk = vio_disk_words_open(&w, (struct vio_disk_place){ loops, loop_count }, why);
 	if (!disk)
 		return false;
@@ -140,7 +155,14 @@ static void flush(struct vio_unit *u, void (*done)(struct vio_unit *u, int error
 		return;
 	}
 	*l = (struct last){ u, done };
-	vio_disk_flush(u->backend, u->loop, flushed, l);
+	vio_disk_flush(u->backend, u->loop, u->stop_deadline_ns, flushed, l);
+}
+
+static void grant(struct vio_unit *u, struct vio_sandbox_options *o)
+{
+	struct vio_disk_words w = words_of(u->args);
+	if (vio_disk_words_uri(&w))
+		vio_disk_nbd_grant(u->backend, o);
 }
 
 static void close_blk(struct vio_unit *u) { vio_disk_close(u->backend); }
@@ -157,5 +179,5 @@ const struct vio_service vio_service_blk = {
 	},
 	.threads_option = THREADS, .poll_option = POLL_US,
 	.verbs = verbs, .stats = stats,
-	.check = check, .open = open_blk, .refresh = refresh, .flush = flush, .close = close_blk,
+	.check = check, .open = open_blk, .refresh = refresh, .flush = flush, .close = close_blk, .grant = grant,
 };

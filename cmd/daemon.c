@@ -400,8 +400,7 @@ static bool serve_unit(struct vio_daemon *d, struct vio_unit *u, char *why)
 	struct vio_vhost_options o = {
 		.dev = u->dev, .listen_fd = -1, .connected_fd = -1, .once = d->args.common[VIO_OPT_ONCE].given,
 		.loops = d->loops, .loop_count = d->loop_count,
-		.stop_deadline_ns = d->args.common[VIO_OPT_STOP_DEADLINE].number * 1000000000,
-		.ended = front_end_gone, .news = on_news, .arg = u, .name = u->name
+		.stop_deadline_ns = u->stop_deadline_ns, .ended = front_end_gone, .news = on_news, .arg = u, .name = u->name
 	};
 	if (a[VIO_OPT_FD].given) {
 		int fd = (int)a[VIO_OPT_FD].number;
@@ -454,7 +453,7 @@ static bool open_units(struct vio_daemon *d, char *why)
 		return refuse(why, "there is no memory for so many devices: serve fewer from one process");
 	for (unsigned i = 0; i < d->args.devices; i++)
 		d->units[i] = (struct vio_unit){ .service = d->service, .args = d->args.device[i], .daemon = d, .loop = d->loops[0],
-			.socket.dir = -1 };
+			.socket.dir = -1, .stop_deadline_ns = d->args.common[VIO_OPT_STOP_DEADLINE].number * 1000000000 };
 	d->count = d->args.devices;
 	/* Images are locked before any socket is made. */
 	for (unsigned i = 0; i < d->count; i++)

@@ -38,6 +38,7 @@ struct vio_unit {
 	struct vio_loop *loop;		/* the home loop */
 	enum { VIO_UNIT_IDLE, VIO_UNIT_SERVING, VIO_UNIT_STOPPING, VIO_UNIT_STOPPED } state;
 	struct vio_task stop;
+	uint64_t stop_deadline_ns;	/* how long what has been begun may take when all ends */
 	void *drain;			/* control_verbs.c's: who waits until it is drained */
 };
 

@@ -274,7 +274,7 @@ static void flush(struct vio_unit *u, void (*done)(struct vio_unit *u, int error
 	for (unsigned i = 0; i < VIO_SCSI_LUNS; i++)
 		if (h->entry[i].used && h->entry[i].disk) {
 			f->left++;
-			vio_disk_flush(h->entry[i].disk, u->loop, flushed, f);
+			vio_disk_flush(h->entry[i].disk, u->loop, u->stop_deadline_ns, flushed, f);
 		}
 	flushed(f, 0);
 }

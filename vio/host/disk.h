@@ -52,6 +52,25 @@ struct vio_disk *vio_disk_ram_open(uint64_t size, void *bytes, struct vio_disk_p
 /* Keeps nothing and touches no data, so that reads leave the buffer as it was: to measure what is around it. */
 struct vio_disk *vio_disk_null_open(uint64_t size, struct vio_disk_place place);
 
+/*
+ * A disk that an NBD server offers (disk_nbd.h): uri is what libnbd takes, such as nbd://host/export or
+ * nbd+unix:///?socket=/path, with "s" behind the first nbd for TLS.  A server that goes is looked for until it is back, and
+ * requests wait meanwhile; what it had acknowledged and not flushed is written again.  Returns when it is connected.
+ */
+struct vio_disk_nbd_options {
+	const char *uri;
+	bool read_only;
+	uint32_t logical_block;		/* 0: the server's own, 512 at least */
+	struct vio_disk_place place;	/* several loops need several connections, which the server must allow */
+	/* The server has gone, or is back (in the thread of the connection); why: a sentence's end.  NULL: nobody asks. */
+	void (*news)(void *arg, bool back, const char *why);
+	void *news_arg;
+};
+struct vio_disk *vio_disk_nbd_open(const struct vio_disk_nbd_options *o, char *why);
+/* What confinement must leave it, so that it can connect again. */
+struct vio_sandbox_options;
+void vio_disk_nbd_grant(const struct vio_disk *d, struct vio_sandbox_options *o);
+
 /* Wraps another disk and closes it with itself. */
 struct vio_disk_faults {
 	unsigned fail_nth;		/* the n-th request (from 1) of each channel fails with error; 0: none */
