@@ -74,7 +74,7 @@ static const char *check(struct vio_vhost *s, const struct vio_vhost_message *m)
 	const struct vio_vhost_message_type *t = &vio_vhost_message_types[m->header.request];
 	uint32_t ring;
 	if (!ring_named(s, m, t->payload, &ring))
-		return "the device has no such queue";
+		return "the device has no such queue: give it more, or the front end fewer (--num-queues, num_queues)";
 	if (t->payload == VIO_PAYLOAD_RINGFD && (why = check_fd(m)))
 		return why;
 	if (t->allowed == VIO_ALLOWED_RING && s->ring[ring].kicked && s->ring[ring].enabled)
