@@ -15,7 +15,8 @@ static const char *const kinds[] = { "keyboard", "mouse", "tablet", "touch", "ga
 
 static const struct vio_opt options[END - VIO_OPT_COMMON] = {
 	[EVDEV_PATH - VIO_OPT_COMMON] = { "evdev-path", "PATH", VIO_OPT_TEXT, VIO_OPT_PLACE, 1, 4095, .slot = WHAT,
-		.help = "Pass a real device through, such as /dev/input/event3 or a name in /dev/input/by-id; from now on it is the guest's alone." },
+		.help = "Pass a real device through, such as /dev/input/event3 or a name in /dev/input/by-id; from now on it is the "
+			"guest's alone." },
 	[KIND - VIO_OPT_COMMON] = { "kind", "keyboard|mouse|tablet|touch|gamepad", VIO_OPT_CHOICE, VIO_OPT_PLACE, .slot = WHAT,
 		.help = "A device that nobody holds in his hands: it is pressed and moved by the control socket (--control)." },
 	[NO_GRAB - VIO_OPT_COMMON] = { "no-grab", NULL, VIO_OPT_FLAG, VIO_OPT_DEVICE,
@@ -31,10 +32,11 @@ static const struct vio_opt options[END - VIO_OPT_COMMON] = {
 static bool check(const struct vio_arg *a, char *why)
 {
 	if (!a[EVDEV_PATH].given && !a[KIND].given)
-		return vio_refuse(why, "it is not said what the device is: add --evdev-path=PATH for a real one, or --kind=keyboard (mouse, tablet, "
-		    "touch, gamepad)");
+		return vio_refuse(why, "it is not said what the device is: add --evdev-path=PATH for a real one, or --kind=keyboard "
+		    "(mouse, tablet, touch, gamepad)");
 	if (a[EVDEV_PATH].given && (a[NAME].given || a[SERIAL].given || a[SLOTS].given))
-		return vio_refuse(why, "a real device has its own name, serial number and slots: leave --name, --serial and --slots out");
+		return vio_refuse(why, "a real device has its own name, serial number and slots: leave --name, --serial and --slots "
+		    "out");
 	if (a[KIND].given && a[NO_GRAB].given)
 		return vio_refuse(why, "--no-grab is for real devices: leave it out, or give --evdev-path");
 	if (a[SLOTS].given && strcmp(kinds[a[KIND].number], "touch"))
@@ -61,7 +63,8 @@ static void unplugged(void *arg)
 {
 	struct vio_unit *u = arg;
 
-	vio_say(u->name, "the input device was unplugged: the guest keeps one that nothing comes from; start again with another one");
+	vio_say(u->name, "the input device was unplugged: the guest keeps one that nothing comes from; start again with another "
+	    "one");
 	vio_control_event(u, "unplugged", NULL);
 }
 
@@ -162,9 +165,9 @@ static void stats(struct vio_unit *u, json_t *into)
 {
 	const struct input_unit *in = input_unit(u);
 	const struct vio_input_told *t = vio_dev_input_told(u->dev);
-	json_t *o = json_pack("{s:s, s:b, s:b, s:b, s:I, s:I, s:b, s:o, s:o, s:I, s:I}", "name", in->events->about->name, "real", in->real,
-	    "unplugged", in->events->gone, "driver", in->events->heard, "groups", (json_int_t)t->groups, "events", (json_int_t)t->events,
-	    "starved", t->starved, "down", down_of(&t->down), "touches", touches_of(&t->down), "said", (json_int_t)t->status,
+	json_t *o = json_pack("{s:s, s:b, s:b, s:b, s:I, s:I, s:b, s:o, s:o, s:I, s:I}", "name", in->events->about->name, "real",
+	    in->real, "unplugged", in->events->gone, "driver", in->events->heard, "groups", (json_int_t)t->groups, "events",
+	    (json_int_t)t->events, "starved", t->starved, "down", down_of(&t->down), "touches", touches_of(&t->down), "said", (json_int_t)t->status,
 	    "said_lost", (json_int_t)t->status_lost);
 
 	if (in->real) {

@@ -26,8 +26,8 @@ static bool happen(struct vio_command *c, const struct batch *b, char *why)
 	const char *refused;
 
 	if (in->real)
-		return vio_refuse(why, "this is a real device, and whoever has it in his hands presses it: start vio input with --kind for one that a "
-		    "program presses");
+		return vio_refuse(why, "this is a real device, and whoever has it in his hands presses it: start vio input with --kind "
+		    "for one that a program presses");
 	refused = vio_events_synthetic_put(in->events, b->e, b->n);
 	return !refused || vio_refuse(why, "%s", refused);
 }
@@ -36,7 +36,8 @@ static bool happen(struct vio_command *c, const struct batch *b, char *why)
 
 const char *input_code_name(uint16_t type, uint16_t code, char *room, size_t n)
 {
-	const char *name = vio_event_code_name(type, code);
+	bool effect = type == EV_FF && code < VIO_FF_GAIN;	/* a number of the guest's */
+	const char *name = effect ? NULL : vio_event_code_name(type, code);
 
 	snprintf(room, n, "%u", code);
 	return name ? name : room;
@@ -70,21 +71,21 @@ static bool find_key(const struct vio_events_about *a, const char *name, uint16_
 	}
 	if (known)
 		return vio_refuse(why, "the device has no key %.40s: press one that it has, or start one of another --kind", name);
-	return (number_of(name, code) && *code >= 10) || vio_refuse(why, "there is no key %.40s: they are named as in linux/input-event-codes.h, "
-	    "such as KEY_A or BTN_LEFT", name);
+	return (number_of(name, code) && *code >= 10) || vio_refuse(why, "there is no key %.40s: they are named as in "
+	    "linux/input-event-codes.h, such as KEY_A or BTN_LEFT", name);
 }
 
 /* "KEY_LEFTCTRL+KEY_C": how many, or 0 and why. */
 static unsigned find_keys(const struct vio_events_about *a, const char *text, uint16_t *code, char *why)
 {
-	char copy[256], *rest = copy, *name;
+	char copy[KEYS * 24], *rest = copy, *name;
 	unsigned n = 0;
 
-	snprintf(copy, sizeof copy, "%s", text);
-	while (strlen(text) < sizeof copy && (name = strsep(&rest, "+")) && n < KEYS)
-		if (!find_key(a, name, &code[n++], why))
+	bool cut = snprintf(copy, sizeof copy, "%s", text) >= (int)sizeof copy;
+	for (; !cut && n < KEYS && (name = strsep(&rest, "+")); n++)
+		if (!find_key(a, name, &code[n], why))
 			return 0;
-	if (strlen(text) < sizeof copy && !rest)
+	if (!cut && !rest)
 		return n;
 	vio_refuse(why, "these are too many keys at once: press them one after the other");
 	return 0;
@@ -181,7 +182,8 @@ static bool type_text(struct vio_command *c, char *why)
 		uint16_t code;
 		bool shift;
 		if (!key_of((unsigned char)*text, &code, &shift))
-			return vio_refuse(why, "there is no key for a character of this text: type knows those of a keyboard of the United States");
+			return vio_refuse(why, "there is no key for a character of this text: type knows those of a keyboard of the "
+			    "United States");
 		if (shift) {
 			add(&b, EV_KEY, KEY_LEFTSHIFT, 1);
 			end_group(&b);
@@ -204,8 +206,9 @@ static bool in_range(const struct vio_events_about *a, unsigned axis, int64_t va
 {
 	char name[32];
 
-	return (value >= a->axis[axis].min && value <= a->axis[axis].max) || vio_refuse(why, "%s is between %d and %d on this device",
-	    input_code_name(EV_ABS, (uint16_t)axis, name, sizeof name), a->axis[axis].min, a->axis[axis].max);
+	return (value >= a->axis[axis].min && value <= a->axis[axis].max) ||
+	    vio_refuse(why, "%s is between %d and %d on this device", input_code_name(EV_ABS, (uint16_t)axis, name, sizeof name),
+		a->axis[axis].min, a->axis[axis].max);
 }
 
 /* A mouse goes so far, a tablet goes there. */
@@ -220,8 +223,10 @@ static bool move(struct vio_command *c, char *why)
 		int64_t v = vio_command_integer(c, axes[i].name, 0);
 		if (!vio_command_has(c, axes[i].name))
 			continue;
-		if (absolute ? !in_range(a, axes[i].abs, v, why) : v != (int32_t)v && !vio_refuse(why, "that is too far: go there in steps"))
+		if (absolute && !in_range(a, axes[i].abs, v, why))
 			return false;
+		if (v != (int32_t)v)
+			return vio_refuse(why, "that is too far: go there in steps");
 		add(&b, absolute ? EV_ABS : EV_REL, absolute ? axes[i].abs : axes[i].rel, v);
 	}
 	return b.n ? happen(c, &b, why) : vio_refuse(why, "it is not said where to: give x, y, or both");
@@ -261,14 +266,15 @@ static bool find_slot(struct vio_command *c, unsigned *slot, char *why)
 	*slot = (unsigned)n;
 	if (input_unit(c->unit)->real || !vio_events_can(a, EV_ABS, ABS_MT_SLOT))
 		return vio_refuse(why, "this device can't be touched: start vio input with --kind=touch for one that can");
-	return n <= (uint64_t)a->axis[ABS_MT_SLOT].max || vio_refuse(why, "the device has slots 0 to %d: choose one of these, or start it with more "
-	    "(--slots)", a->axis[ABS_MT_SLOT].max);
+	return n <= (uint64_t)a->axis[ABS_MT_SLOT].max || vio_refuse(why, "the device has slots 0 to %d: choose one of these, or start "
+	    "it with more (--slots)", a->axis[ABS_MT_SLOT].max);
 }
 
 static bool touch(struct vio_command *c, char *why)
 {
 	static const struct { const char *name; uint16_t one, many; } axes[] = {
-		{ "x", ABS_X, ABS_MT_POSITION_X }, { "y", ABS_Y, ABS_MT_POSITION_Y }, { "pressure", ABS_PRESSURE, ABS_MT_PRESSURE } };
+		{ "x", ABS_X, ABS_MT_POSITION_X }, { "y", ABS_Y, ABS_MT_POSITION_Y },
+		{ "pressure", ABS_PRESSURE, ABS_MT_PRESSURE } };
 	struct input_unit *in = input_unit(c->unit);
 	struct batch b = { .n = 0 };
 	unsigned slot;
@@ -277,7 +283,7 @@ static bool touch(struct vio_command *c, char *why)
 		return false;
 	const struct vio_events_state *s = vio_events_synthetic_state(in->events);
 	unsigned first = first_touch(s);
-	int32_t id = (in->touch_id + 1) & UINT16_MAX;
+	int32_t id = s->touch[slot] ? in->touch_id : (in->touch_id + 1) & UINT16_MAX;
 	add(&b, EV_ABS, ABS_MT_SLOT, slot);
 	if (!s->touch[slot])
 		add(&b, EV_ABS, ABS_MT_TRACKING_ID, id);
@@ -365,9 +371,12 @@ const struct vio_verb input_verbs[] = {
 	{ "type", "text:text", "Types a text on a keyboard of the United States.", false, type_text },
 	{ "move", "[x:integer] [y:integer]", "Moves a mouse by so much, or a tablet's pen to a place.", false, move },
 	{ "wheel", "[vertical:integer] [horizontal:integer]", "Turns a wheel; up and to the right are positive.", false, wheel },
-	{ "touch", "slot:number [x:integer] [y:integer] [pressure:integer]", "Touches the screen, or moves the touch in that slot.", false, touch },
+	{ "touch", "slot:number [x:integer] [y:integer] [pressure:integer]", "Touches the screen, or moves the touch in that slot.",
+		false, touch },
 	{ "lift", "slot:number", "Ends the touch in that slot.", false, lift },
-	{ "event", "type:text code:text value:integer", "An event as it is, such as EV_REL REL_X -5, and the end of the update.", false, event },
-	{ "send", "events:list", "Events as they are, [[\"EV_KEY\",\"KEY_A\",1], ...]; EV_SYN SYN_REPORT ends an update.", false, send_events },
+	{ "event", "type:text code:text value:integer", "An event as it is, such as EV_REL REL_X -5, and the end of the update.",
+		false, event },
+	{ "send", "events:list", "Events as they are, [[\"EV_KEY\",\"KEY_A\",1], ...]; EV_SYN SYN_REPORT ends an update.",
+		false, send_events },
 	{ NULL, NULL, NULL, false, NULL },
 };

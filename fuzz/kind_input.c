@@ -45,7 +45,8 @@ static void late(struct subject *s, struct feed *f)
 	unsigned n = how & 15;
 
 	for (unsigned i = 0; i < n; i++)
-		group[i] = (struct vio_event){ (uint16_t)take(f, 1) % VIO_EV_LED, (uint16_t)take(f, 1), (int32_t)(int8_t)take(f, 1) };
+		group[i] = (struct vio_event){ (uint16_t)take(f, 1) % VIO_EV_LED, (uint16_t)take(f, 1),
+			(int32_t)(int8_t)take(f, 1) };
 	vio_events_synthetic_put(own->inner, group, n);
 	if (how & 0x10)
 		vio_events_faulty_release(own->events);

@@ -32,7 +32,8 @@ static inline struct inp *inp_new_room(const char *kind, unsigned room)
 	assert_non_null(in);
 	in->g = rig_new();
 	assert_true(vio_events_kind(kind, 10, &about));
-	in->events = in->world = vio_events_synthetic(&(struct vio_synthetic_options){ .about = &about, .room = room, .said = inp_said, .arg = in });
+	in->events = in->world = vio_events_synthetic(&(struct vio_synthetic_options){ .about = &about, .room = room,
+	    .said = inp_said, .arg = in });
 	assert_non_null(in->events);
 	return in;
 }
@@ -103,7 +104,11 @@ static inline bool inp_got(struct inp *in, struct vio_event *e)
 	return true;
 }
 
-#define assert_event(e, t, c, v) do { assert_int_equal((e).type, t); assert_int_equal((e).code, c); assert_int_equal((e).value, v); } while (0)
+#define assert_event(e, t, c, v) do { \
+		assert_int_equal((e).type, t); \
+		assert_int_equal((e).code, c); \
+		assert_int_equal((e).value, v); \
+	} while (0)
 
 static inline void inp_expect(struct inp *in, uint16_t type, uint16_t code, int32_t value)
 {

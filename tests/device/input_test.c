@@ -67,14 +67,16 @@ static void only_questions_are_written(void **state)
 {
 	struct inp *in = inp_start("mouse", PLAIN);
 	uint8_t bytes[sizeof(struct vio_input_config)] = { VIO_INPUT_CFG_ID_NAME };
+	struct vio_input_config c, before = inp_ask(in, VIO_INPUT_CFG_ID_DEVIDS, 0);
 
 	(void)state;
 	for (uint32_t at = 2; at < sizeof bytes; at++)
-		assert_false(inp_write(in, at, bytes, 1));
-	assert_false(inp_write(in, 0, bytes, 3));
-	assert_false(inp_write(in, 0, bytes, sizeof bytes));
-	assert_true(inp_write(in, 0, bytes, 2));		/* both at once */
-	struct vio_input_config c;
+		inp_write(in, at, bytes, 1);
+	vio_dev_config_read(in->g->dev, 0, &c, sizeof c);
+	assert_memory_equal(&c, &before, sizeof c);
+	assert_false(vio_dev_config_write(in->g->dev, 0, bytes, 3));
+	assert_false(vio_dev_config_write(in->g->dev, 0, bytes, sizeof bytes));
+	assert_true(vio_dev_config_write(in->g->dev, 0, bytes, 2));		/* both at once */
 	vio_dev_config_read(in->g->dev, 0, &c, sizeof c);
 	assert_int_equal(c.size, strlen("vio mouse"));
 	rig_reset(in->g);

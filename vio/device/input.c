@@ -287,7 +287,8 @@ static void serve_status(struct input *n, struct vio_devq *q)
 		bool whole = vio_cur_get(&c->r, &wire, sizeof wire);
 		struct vio_event e = { 0, 0, 0 };
 		if (whole)
-			e = (struct vio_event){ vio_le16_get(wire.type), vio_le16_get(wire.code), (int32_t)vio_le32_get(wire.value) };
+			e = (struct vio_event){ vio_le16_get(wire.type), vio_le16_get(wire.code),
+				(int32_t)vio_le32_get(wire.value) };
 		if (!whole || !may_say(n->events->about, &e))
 			vio_dev_refused(q);
 		else if (e.type != VIO_EV_SYN && n->events->ops->send(n->events, &e))
@@ -363,8 +364,9 @@ struct saved { uint8_t select, subsel, spare[2]; uint8_t keys[VIO_EVENTS_BITMAP]
 static size_t input_save(struct vio_dev *d, void *to, size_t room)
 {
 	const struct input *n = input_of(d);
-	struct saved s = { .select = n->config.select, .subsel = n->config.subsel, .slot = vio_le32_of((uint32_t)n->told.down.slot) };
+	struct saved s = { .select = n->config.select, .subsel = n->config.subsel };
 
+	s.slot = vio_le32_of((uint32_t)n->told.down.slot);
 	memcpy(s.keys, n->told.down.keys, sizeof s.keys);
 	for (unsigned i = 0; i < VIO_EVENTS_SLOTS; i++)
 		s.touch[i] = vio_le32_of((uint32_t)n->told.down.touch[i]);

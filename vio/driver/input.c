@@ -44,14 +44,15 @@ bool vio_input_axis(struct vio_input *in, uint8_t axis, struct vio_input_axis *a
 	if (!vio_input_can(in, VIO_EV_ABS, axis) ||
 	    vio_input_ask(in, VIO_INPUT_CFG_ABS_INFO, axis, &wire, sizeof wire) != sizeof wire)
 		return false;
-	*a = (struct vio_input_axis){ (int32_t)vio_le32_get(wire.min), (int32_t)vio_le32_get(wire.max), (int32_t)vio_le32_get(wire.fuzz),
-		(int32_t)vio_le32_get(wire.flat), (int32_t)vio_le32_get(wire.res) };
+	*a = (struct vio_input_axis){ (int32_t)vio_le32_get(wire.min), (int32_t)vio_le32_get(wire.max),
+		(int32_t)vio_le32_get(wire.fuzz), (int32_t)vio_le32_get(wire.flat), (int32_t)vio_le32_get(wire.res) };
 	return true;
 }
 
 static bool read_config(struct vio_input *in)
 {
-	static const uint8_t types[] = { VIO_EV_KEY, VIO_EV_REL, VIO_EV_ABS, VIO_EV_MSC, VIO_EV_SW, VIO_EV_LED, VIO_EV_SND, VIO_EV_FF };
+	static const uint8_t types[] = { VIO_EV_KEY, VIO_EV_REL, VIO_EV_ABS, VIO_EV_MSC, VIO_EV_SW, VIO_EV_LED, VIO_EV_SND,
+		VIO_EV_FF };
 	struct vio_input_devids ids;
 	uint8_t repeats;
 
@@ -191,10 +192,11 @@ bool vio_input_next(struct vio_input *in, struct vio_input_said *e)
 
 bool vio_input_next_wait(struct vio_input *in, struct vio_input_said *e, uint64_t deadline_ns)
 {
+	struct vio_drvq *q = &in->q[VIO_INPUT_Q_EVENTS];
 	uint32_t len;
 
 	while (in->mapped.len) {
-		struct vio_input_event *wire = vio_drv_get_wait(&in->drv, VIO_INPUT_Q_EVENTS, &in->q[VIO_INPUT_Q_EVENTS], &len, deadline_ns);
+		struct vio_input_event *wire = vio_drv_get_wait(&in->drv, VIO_INPUT_Q_EVENTS, q, &len, deadline_ns);
 		if (!wire)
 			return false;
 		if (take(in, wire, len, e))

@@ -17,6 +17,8 @@
 #include <vio/host/evdev.h>
 #include <vio/host/why.h>
 
+enum { STALE = 65536 };		/* events from before that are left out when a driver begins: more than the kernel holds */
+
 struct evdev {
 	struct vio_events events;
 	struct vio_evdev_options o;
@@ -46,7 +48,9 @@ static bool wanted(const struct evdev *v, const struct vio_event *e)
 {
 	if (e->type == EV_SYN)
 		return e->code == SYN_MT_REPORT;
-	return e->type < EV_LED && vio_events_can(&v->about, e->type, e->code) && !(e->type == EV_KEY && e->value == 2 && v->about.repeats);
+	if (e->type == EV_KEY && e->value == 2 && v->about.repeats)
+		return false;
+	return e->type < EV_LED && vio_events_can(&v->about, e->type, e->code);
 }
 
 static void add(struct evdev *v, struct vio_event e)
@@ -164,7 +168,7 @@ static void evdev_begin(struct vio_events *e)
 	struct evdev *v = evdev_of(e);
 	struct input_event old;
 
-	while (next(v, &old))
+	for (unsigned i = 0; i < STALE && next(v, &old); i++)
 		;
 	v->count = 0;
 	v->whole = false;
@@ -284,8 +288,8 @@ static bool open_path(struct evdev *v, char *why)
 	if (fd < 0 && (errno == EACCES || errno == EROFS || errno == EPERM))
 		fd = open(v->o.path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
 	v->watch = (struct vio_watch){ .fd = fd, .events = EPOLLIN, .ready = on_events, .arg = v };
-	return fd >= 0 || vio_refuse(why, "cannot open %s: %s; /dev/input/by-id has what there is, and who is in the group input may open it",
-	    v->o.path, strerror(errno));
+	return fd >= 0 || vio_refuse(why, "cannot open %s: %s; /dev/input/by-id has what there is, and who is in the group input may "
+	    "open it", v->o.path, strerror(errno));
 }
 
 static bool open_device(struct evdev *v, char *why)
@@ -298,8 +302,8 @@ static bool open_device(struct evdev *v, char *why)
 	if (error)
 		return vio_refuse(why, "%s is no input device: %s; give one of /dev/input/event*", v->o.path, strerror(-error));
 	error = v->o.no_grab ? 0 : v->lib->grab(v->dev, LIBEVDEV_GRAB);
-	return !error || vio_refuse(why, "cannot have %s for the guest alone: %s; another program has it: end that, or add --no-grab",
-	    v->o.path, strerror(-error));
+	return !error || vio_refuse(why, "cannot have %s for the guest alone: %s; another program has it: end that, or add "
+	    "--no-grab", v->o.path, strerror(-error));
 }
 
 struct vio_events *vio_events_evdev(const struct vio_evdev_options *o, char *why)

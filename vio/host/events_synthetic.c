@@ -18,6 +18,8 @@ struct synthetic {
 
 static struct synthetic *synthetic_of(struct vio_events *e) { return (struct synthetic *)e; }
 
+static bool is_back(uint16_t type) { return type >= VIO_EV_LED; }	/* lights and the like */
+
 static bool ends(const struct vio_event *e) { return e->type == VIO_EV_SYN && e->code == VIO_SYN_REPORT; }
 
 static unsigned synthetic_peek(struct vio_events *e, const struct vio_event **group)
@@ -98,7 +100,7 @@ static const char *refused(const struct synthetic *s, const struct vio_event *ev
 			return "that is too much for one update of the device: it has at most 511 events";
 		if (ends(&ev[i]))
 			group = 0;
-		else if (ev[i].type == VIO_EV_LED || ev[i].type == VIO_EV_SND || ev[i].type == VIO_EV_REP || ev[i].type == VIO_EV_FF)
+		else if (is_back(ev[i].type) && ev[i].type < VIO_EV_COUNT)
 			return "lights, sounds and feedback are for the guest to say";
 		else if (!vio_events_can(&s->about, ev[i].type, ev[i].code))
 			return "the device has no such key, button or axis: choose another one, or another --kind";
@@ -136,7 +138,10 @@ const char *vio_events_synthetic_put(struct vio_events *e, const struct vio_even
 	return NULL;
 }
 
-const struct vio_events_state *vio_events_synthetic_state(const struct vio_events *e) { return &((const struct synthetic *)e)->state; }
+const struct vio_events_state *vio_events_synthetic_state(const struct vio_events *e)
+{
+	return &((const struct synthetic *)e)->state;
+}
 
 uint16_t vio_events_synthetic_lights(const struct vio_events *e) { return ((const struct synthetic *)e)->lit; }
 
