@@ -63,8 +63,8 @@ static void unplugged(void *arg)
 {
 	struct vio_unit *u = arg;
 
-	vio_say(u->name, "the input device was unplugged: the guest keeps one that nothing comes from; start again with another "
-	    "one");
+	vio_say(u->name, "the input device was unplugged: the guest keeps one that nothing comes from; plug it in again and say "
+	    "so (vio ctl PATH plug file=/dev/input/...), or start again");
 	vio_control_event(u, "unplugged", NULL);
 }
 

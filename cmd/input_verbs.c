@@ -364,6 +364,20 @@ static bool send_events(struct vio_command *c, char *why)
 	return happen(c, &b, why);
 }
 
+/* ---- Real devices ---- */
+
+static bool plug(struct vio_command *c, char *why)
+{
+	struct input_unit *in = input_unit(c->unit);
+
+	if (!in->real)
+		return vio_refuse(why, "nothing can be plugged in here: this device is pressed by a program");
+	if (!vio_events_evdev_plug(in->events, vio_command_fd(c, "file"), why))
+		return false;
+	vio_control_event(c->unit, "plugged", NULL);
+	return true;
+}
+
 const struct vio_verb input_verbs[] = {
 	{ "key", "keys:text", "Presses keys or buttons (KEY_LEFTCTRL+KEY_C) and releases them.", false, key },
 	{ "press", "keys:text", "Presses keys or buttons, which stay down.", false, press },
@@ -378,5 +392,6 @@ const struct vio_verb input_verbs[] = {
 		false, event },
 	{ "send", "events:list", "Events as they are, [[\"EV_KEY\",\"KEY_A\",1], ...]; EV_SYN SYN_REPORT ends an update.",
 		false, send_events },
+	{ "plug", "file:file", "Goes on with a real device that was unplugged, or another one that can do the same.", false, plug },
 	{ NULL, NULL, NULL, false, NULL },
 };

@@ -283,6 +283,29 @@ static void what_can_not_be(void **state)
 	detach(&g);
 }
 
+/* QEMU sends the whole config space, with what its guest read last, each time the guest writes a byte. */
+static void the_whole_space_is_written(void **state)
+{
+	struct guest g = attach(MOUSE);
+	struct vio_drv_port *p = vio_vhost_drv_port(g.front);
+	struct vio_input_config whole, c;
+
+	(void)state;
+	memset(&whole, 0x5a, sizeof whole);
+	whole.select = VIO_INPUT_CFG_ID_NAME;
+	whole.subsel = 0;
+	assert_true(p->ops->config_write(p, 0, &whole, sizeof whole));
+	assert_true(p->ops->config_read(p, 0, &c, sizeof c));
+	assert_int_equal(c.size, strlen("vio mouse"));
+	assert_memory_equal(c.u.string, "vio mouse", sizeof "vio mouse");
+	whole.subsel = 1;
+	assert_true(p->ops->config_write(p, 0, &whole, sizeof whole));
+	assert_true(p->ops->config_read(p, 0, &c, sizeof c));
+	assert_int_equal(c.size, 0);
+	assert_false(p->ops->config_write(p, 2, &whole, 1));		/* and nothing less than the whole */
+	detach(&g);
+}
+
 static void the_guest_speaks(void **state)
 {
 	FILE *listener = connect_control();
@@ -353,6 +376,7 @@ static const struct CMUnitTest tests[] = {
 	T(pointers, "a mouse moves, a tablet points, wheels turn"),
 	T(touches, "fingers touch, move and leave, each in its slot"),
 	T(what_can_not_be, "what the device can't do is refused in words, and nothing of it happens"),
+	T(the_whole_space_is_written, "of a config space that is written whole select and subsel count"),
 	T(the_guest_speaks, "lights, sounds, repeat rates and feedback are told on the control socket"),
 	T(drivers_come_and_go, "a driver that comes after another finds nothing pressed"),
 	T(it_ends_in_order, "it ends in order, confined all the while"),

@@ -497,6 +497,51 @@ static void one_that_is_unplugged(void **state)
 	end();
 }
 
+static void one_that_is_plugged_in_again(void **state)
+{
+	(void)state;
+	new_device();
+	must_open();
+	int fd = open(PATH, O_RDWR);		/* the second end of a device; the first one is lost to this program */
+	assert_false(vio_events_evdev_plug(room.e, fd, room.why));
+	assert_non_null(strstr(room.why, "is plugged in"));
+	close(device.other);
+	end();
+	new_device();
+	must_open();
+	device.unplugged = true;
+	none();
+	assert_true(room.e->gone);
+	close(device.other);
+	device.unplugged = false;
+	fd = open(PATH, O_RDWR);
+	has(EV_KEY, BTN_LEFT);			/* it has more than the other one had */
+	assert_false(vio_events_evdev_plug(room.e, fd, room.why));
+	assert_non_null(strstr(room.why, "other keys or axes"));
+	close(device.other);
+	fd = open(PATH, O_RDWR);
+	device.no_device = true;
+	assert_false(vio_events_evdev_plug(room.e, fd, room.why));
+	assert_non_null(strstr(room.why, "is no input device"));
+	close(device.other);
+	memset(device.codes[EV_KEY] + BTN_LEFT / 8, 0, 1);
+	device.no_device = device.grabbed = false;
+	fd = open(PATH, O_RDWR);
+	happens(EV_KEY, KEY_S, 1);		/* before it is had */
+	report();
+	if (!vio_events_evdev_plug(room.e, fd, room.why))
+		fail_msg("%s", room.why);
+	assert_true(device.grabbed && !room.e->gone);
+	assert_int_equal(room.ready, 1);
+	none();
+	happens(EV_KEY, KEY_A, 1);
+	report();
+	one(EV_KEY, KEY_A, 1);
+	assert_true(room.e->ops->send(room.e, &(struct vio_event){ EV_LED, LED_CAPSL, 1 }));
+	told(EV_LED, LED_CAPSL, 1);
+	end();
+}
+
 static void a_group_beyond_measure(void **state)
 {
 	(void)state;
@@ -541,6 +586,7 @@ static const struct CMUnitTest tests[] = {
 	T(feedback_is_played, "there is a rumble to be played"),
 	T(one_that_may_only_be_read, "a device that may only be read offers no lights"),
 	T(one_that_is_unplugged, "a device that is unplugged says so once"),
+	T(one_that_is_plugged_in_again, "it goes on when it is plugged in again, if it is alike"),
 	T(a_group_beyond_measure, "a group beyond measure is left out whole"),
 	T(names_are_known, "types and codes have names"),
 };

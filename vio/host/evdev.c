@@ -62,6 +62,7 @@ struct vio_events *vio_events_evdev(const struct vio_evdev_options *o, char *why
 	return NULL;
 }
 
+bool vio_events_evdev_plug(struct vio_events *e, int fd, char *why) { return (void)e, (void)fd, vio_event_names(why); }
 uint64_t vio_events_evdev_resyncs(const struct vio_events *e) { return (void)e, 0; }
 bool vio_event_type(const char *name, uint16_t *type) { return (void)name, (void)type, false; }
 bool vio_event_code(const char *name, uint16_t *type, uint16_t *code) { return (void)name, (void)type, (void)code, false; }

@@ -24,6 +24,11 @@ struct vio_evdev_options {
  * good by telling how things are.  On close it is released, and its lights are as they were.
  */
 struct vio_events *vio_events_evdev(const struct vio_evdev_options *o, char *why);
+/*
+ * It is there again, or another one that can do the same: fd, which becomes the device's (or is closed).  For one that is gone;
+ * in a confined process, too, which may ask evdev devices (ioctl).  False: why not.
+ */
+bool vio_events_evdev_plug(struct vio_events *e, int fd, char *why);
 uint64_t vio_events_evdev_resyncs(const struct vio_events *e);	/* how often that happened */
 
 /* Names of types and codes, as in linux/input-event-codes.h; loads libevdev, too: before confinement.  False: why not. */

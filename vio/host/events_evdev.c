@@ -208,14 +208,21 @@ static void evdev_forget(struct vio_events *e)
 	v->lit = false;
 }
 
+static void free_evdev(struct evdev *v)
+{
+	if (v->dev)
+		v->lib->free(v->dev);
+	if (v->watch.fd >= 0)
+		close(v->watch.fd);		/* this ends the grab, too */
+	free(v);
+}
+
 static void evdev_close(struct vio_events *e)
 {
 	struct evdev *v = evdev_of(e);
 
 	evdev_forget(e);
-	v->lib->free(v->dev);
-	close(v->watch.fd);		/* this ends the grab, too */
-	free(v);
+	free_evdev(v);
 }
 
 static const struct vio_events_ops ops = { .peek = evdev_peek, .pass = evdev_pass, .send = evdev_send, .begin = evdev_begin,
@@ -280,33 +287,25 @@ static void make_rumble(struct evdev *v)
 		ioctl(v->watch.fd, EVIOCSFF, &e);
 }
 
-static bool open_path(struct evdev *v, char *why)
-{
-	int fd = open(v->o.path, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
-
-	v->writable = fd >= 0;
-	if (fd < 0 && (errno == EACCES || errno == EROFS || errno == EPERM))
-		fd = open(v->o.path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
-	v->watch = (struct vio_watch){ .fd = fd, .events = EPOLLIN, .ready = on_events, .arg = v };
-	return fd >= 0 || vio_refuse(why, "cannot open %s: %s; /dev/input/by-id has what there is, and who is in the group input may "
-	    "open it", v->o.path, strerror(errno));
-}
-
+/* Of v->watch.fd, which may be written to or not. */
 static bool open_device(struct evdev *v, char *why)
 {
-	int error;
+	int error = v->lib->new_from_fd(v->watch.fd, &v->dev);
 
-	if (!open_path(v, why))
-		return false;
-	error = v->lib->new_from_fd(v->watch.fd, &v->dev);
 	if (error)
 		return vio_refuse(why, "%s is no input device: %s; give one of /dev/input/event*", v->o.path, strerror(-error));
 	error = v->o.no_grab ? 0 : v->lib->grab(v->dev, LIBEVDEV_GRAB);
-	return !error || vio_refuse(why, "cannot have %s for the guest alone: %s; another program has it: end that, or add "
-	    "--no-grab", v->o.path, strerror(-error));
+	if (error)
+		return vio_refuse(why, "cannot have %s for the guest alone: %s; another program has it: end that, or add --no-grab",
+		    v->o.path, strerror(-error));
+	describe(v);
+	if (v->writable)
+		make_rumble(v);
+	return true;
 }
 
-struct vio_events *vio_events_evdev(const struct vio_evdev_options *o, char *why)
+/* The descriptor becomes the device's.  NULL: why says why not, and it is closed. */
+static struct evdev *new_evdev(const struct vio_evdev_options *o, int fd, bool writable, char *why)
 {
 	const struct vio_evdev_lib *lib = vio_evdev_lib(why);
 	struct evdev *v = lib ? calloc(1, sizeof *v) : NULL;
@@ -314,23 +313,79 @@ struct vio_events *vio_events_evdev(const struct vio_evdev_options *o, char *why
 	if (!v) {
 		if (lib)
 			vio_refuse(why, "there is no memory for another device");
+		close(fd);
 		return NULL;
 	}
 	v->o = *o;
 	v->lib = lib;
-	v->watch.fd = -1;
-	if (!open_device(v, why)) {
-		if (v->dev)
-			lib->free(v->dev);
-		if (v->watch.fd >= 0)
-			close(v->watch.fd);
-		free(v);
+	v->writable = writable;
+	v->events = (struct vio_events){ .ops = &ops, .about = &v->about };
+	v->watch = (struct vio_watch){ .fd = fd, .events = EPOLLIN, .ready = on_events, .arg = v };
+	if (open_device(v, why))
+		return v;
+	free_evdev(v);
+	return NULL;
+}
+
+struct vio_events *vio_events_evdev(const struct vio_evdev_options *o, char *why)
+{
+	int fd = open(o->path, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+	bool writable = fd >= 0;
+
+	if (fd < 0 && (errno == EACCES || errno == EROFS || errno == EPERM))
+		fd = open(o->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+	if (fd < 0) {
+		vio_refuse(why, "cannot open %s: %s; /dev/input/by-id has what there is, and who is in the group input may open it", o->path,
+		    strerror(errno));
 		return NULL;
 	}
-	v->events = (struct vio_events){ .ops = &ops, .about = &v->about };
-	describe(v);
-	if (v->writable)
-		make_rumble(v);
-	return &v->events;
+	struct evdev *v = new_evdev(o, fd, writable, why);
+	return v ? &v->events : NULL;
+}
+
+/* ---- Plugged in again ---- */
+
+/* The driver has read what the device can do, and does not ask again. */
+static bool is_alike(const struct vio_events_about *a, const struct vio_events_about *b)
+{
+	return a->repeats == b->repeats && !memcmp(a->properties, b->properties, sizeof a->properties) &&
+	    !memcmp(a->codes, b->codes, sizeof a->codes) && !memcmp(a->axis, b->axis, sizeof a->axis);
+}
+
+bool vio_events_evdev_plug(struct vio_events *e, int fd, char *why)
+{
+	struct evdev *v = evdev_of(e);
+	int flags = fcntl(fd, F_GETFL);
+	struct vio_evdev_options o = v->o;
+
+	if (!e->gone) {
+		close(fd);
+		return vio_refuse(why, "the device is plugged in: unplug it first, or start another daemon for another one");
+	}
+	o.path = "what was plugged in";
+	fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+	struct evdev *w = new_evdev(&o, fd, (flags & O_ACCMODE) == O_RDWR, why);
+	if (!w)
+		return false;
+	if (!is_alike(&v->about, &w->about)) {
+		free_evdev(w);
+		return vio_refuse(why, "it has other keys or axes than the device that was unplugged: plug that in, or start again with this one");
+	}
+	v->lib->free(v->dev);
+	close(v->watch.fd);
+	v->dev = w->dev;
+	v->watch.fd = w->watch.fd;
+	v->writable = w->writable;
+	v->lights = w->lights;
+	v->syncing = v->lit = false;
+	w->dev = NULL;
+	w->watch.fd = -1;
+	free_evdev(w);
+	e->gone = false;
+	if (e->heard)
+		evdev_begin(e);
+	if (e->ready)
+		e->ready(e->arg);
+	return true;
 }
 #endif
