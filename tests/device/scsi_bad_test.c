@@ -442,7 +442,7 @@ static const struct CMUnitTest tests[] = {
 	T(each_row_is_refused, "malformed requests are answered, with residuals, and touch nothing {scsi-dev-6b scsi-dev-5; only us}"),
 	T(both_ways, "data both ways without INOUT is a failure {scsi-dev-7 scsi-dev-8; only us}"),
 	T(attributes, "all task attributes but ACA are taken"),
-	T(nonsense, "every operation code, with nonsense around it"),
+	T(nonsense, "every operation code, with nonsense around it {scsi-dev-6; only us}"),
 	T(control_requests, "requests in the control queue that can't be"),
 	T(notifications, "asynchronous notification: asked for, answered that there is none"),
 	T(a_request_is_read_once, "a request that changes while it is served is judged as it is used"),

@@ -547,6 +547,22 @@ static void a_full_device(void **state)
 	scsi_close(b);
 }
 
+static void the_operator_sets_the_cache(void **state)
+{
+	struct scsi_rig *b = scsi_start();
+
+	(void)state;
+	assert_null(vio_scsi_dev_set_write_cache(b->g->dev, 0, 0, true));
+	good(b, TUR);				/* nothing has changed */
+	assert_null(vio_scsi_dev_set_write_cache(b->g->dev, 0, 0, false));
+	check(b, VIO_SENSE_UNIT_ATTENTION, 0x2a01, TUR);
+	good(b, CDB(0x1a, 8, 0x08, 0, 255, 0), NULL, 0, 255);
+	assert_int_equal(b->in[6], 0);
+	assert_non_null(vio_scsi_dev_set_write_cache(b->g->dev, 0, 1, false));
+	assert_non_null(vio_scsi_dev_set_write_cache(b->g->dev, 4, 0, false));
+	scsi_close(b);
+}
+
 /* ---- Saved state ---- */
 
 static void state_is_saved_and_loaded(void **state)
@@ -589,6 +605,7 @@ static const struct CMUnitTest tests[] = {
 	T(many_functions, "more functions than places: none is lost"),
 	T(reset_ends_functions, "a device reset while a function waits"),
 	T(what_happened_is_counted, "commands, bytes and failures are counted by unit"),
+	T(the_operator_sets_the_cache, "the operator switches the write cache, and the guest is told"),
 	T(options_are_refused, "options that can't be are refused in a sentence"),
 	T(a_full_device, "256 units, and not one more"),
 	T(state_is_saved_and_loaded, "sizes and modes are saved and loaded, and checked"),

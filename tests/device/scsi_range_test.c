@@ -200,6 +200,28 @@ static void verify(void **state)
 	scsi_close(b);
 }
 
+static void write_and_verify(void **state)
+{
+	struct scsi_rig *b = scsi_start();
+	unsigned char data[1024];
+
+	(void)state;
+	memset(data, 0x5c, sizeof data);
+	good(b, CDB(0x2e, 2, 0, 0, 0, 4, 0, 0, 2, 0), data, 1024, 0);
+	assert_int_equal(b->t[0]->count, 2);
+	assert_true(b->t[0]->asked[0].op == VIO_DISK_WRITE && b->t[0]->asked[0].durable && b->t[0]->asked[1].op == VIO_DISK_READ);
+	good(b, CDB(0xae, 0, 0, 0, 0, 6, 0, 0, 0, 1, 0, 0), data, 512, 0);
+	assert_int_equal(b->t[0]->count, 3);
+	good(b, CDB(0x8e, 2, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 1, 0, 0), data, 512, 0);
+	assert_true(blocks_are(b, 4, 4, 0x5c) && blocks_are_untouched(b, 8, 8));
+	responds(b, VIO_SCSI_S_OVERRUN, CDB(0x2e, 2, 0, 0, 0, 4, 0, 0, 2, 0), data, 1023, 0);
+	check(b, VIO_SENSE_ILLEGAL_REQUEST, 0x2100, CDB(0x2e, 2, 0, 0, 8, 0, 0, 0, 1, 0), data, 512, 0);
+	check(b, VIO_SENSE_ILLEGAL_REQUEST, 0x2400, CDB(0x2e, 6, 0, 0, 0, 0, 0, 0, 1, 0), data, 512, 0);
+	good(b, CDB(0x1d, 4, 0, 0, 0, 0), NULL, 0, 0);			/* its own test, which it passes */
+	check(b, VIO_SENSE_ILLEGAL_REQUEST, 0x2400, CDB(0x1d, 0x10, 0, 0, 8, 0), data, 8, 0);
+	scsi_close(b);
+}
+
 /* ---- COMPARE AND WRITE ---- */
 
 static void compare_and_write(void **state)
@@ -356,6 +378,7 @@ static const struct CMUnitTest tests[] = {
 	T(write_same, "WRITE SAME 10 and 16, with zeroes left to the disk"),
 	T(write_same_is_judged, "WRITE SAME that can't be"),
 	T(verify, "VERIFY 10, 12 and 16 with BYTCHK 0, 1 and 3"),
+	T(write_and_verify, "WRITE AND VERIFY 10, 12 and 16; SEND DIAGNOSTIC"),
 	T(compare_and_write, "COMPARE AND WRITE"),
 	T(one_at_a_time, "COMPARE AND WRITE: the second waits for the first"),
 	T(those_that_wait_are_aborted, "a reset ends those that wait for a buffer or for their turn"),

@@ -86,6 +86,9 @@ const char *vio_scsi_dev_remove(struct vio_dev *d, uint8_t target, uint16_t lun,
 const char *vio_scsi_dev_change_medium(struct vio_dev *d, uint8_t target, uint16_t lun, struct vio_disk *disk, bool force,
     void (*changed)(void *arg), void *arg);
 
+/* The write cache of a disk on or off, as mode page 8 would; the guest is told of it by a unit attention. */
+const char *vio_scsi_dev_set_write_cache(struct vio_dev *d, uint8_t target, uint16_t lun, bool on);
+
 struct vio_scsi_dev_unit {
 	uint8_t target;
 	uint16_t lun;

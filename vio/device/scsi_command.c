@@ -27,6 +27,7 @@ static const struct scsi_command commands[] = {
 	{ VIO_SCSI_MODE_SELECT_6, NO_ACTION, ON_BOTH | BAR_OTHER, vio_scsi_do_mode_select, CDB(0x11, 0, 0, 0xff, 4) },
 	{ VIO_SCSI_MODE_SENSE_6, NO_ACTION, ON_BOTH | BAR_OTHER, vio_scsi_do_mode_sense, CDB(8, 0xff, 0xff, 0xff, 4) },
 	{ VIO_SCSI_START_STOP_UNIT, NO_ACTION, ON_BOTH | BAR_OTHER, vio_scsi_do_start_stop, CDB(1, 0, 0x0f, 0xf7, 4) },
+	{ VIO_SCSI_SEND_DIAGNOSTIC, NO_ACTION, ON_BOTH | BAR_OTHER, vio_scsi_do_send_diagnostic, CDB(0x04, 0, 0, 0, 4) },
 	{ VIO_SCSI_PREVENT_ALLOW_MEDIUM_REMOVAL, NO_ACTION, ON_BOTH | NEEDS_REMOVABLE | BAR_OTHER, vio_scsi_do_prevent_allow,
 		CDB(0, 0, 0, 3, 4) },
 	{ VIO_SCSI_READ_CAPACITY_10, NO_ACTION, ON_BOTH | NEEDS_MEDIUM | NEEDS_READY, vio_scsi_do_read_capacity_10,
@@ -34,6 +35,8 @@ static const struct scsi_command commands[] = {
 	{ VIO_SCSI_READ_10, NO_ACTION, ON_BOTH | READS, vio_scsi_do_read, CDB(0xf8, LBA32, 0x3f, LEN16, 4) },
 	{ VIO_SCSI_WRITE_10, NO_ACTION, ON_DISK | CHANGES, vio_scsi_do_write, CDB(0xf8, LBA32, 0x3f, LEN16, 4) },
 	{ VIO_SCSI_SEEK_10, NO_ACTION, ON_CDROM | READS, vio_scsi_do_seek, CDB(0, LBA32, 0, 0, 0, 4) },
+	{ VIO_SCSI_WRITE_AND_VERIFY_10, NO_ACTION, ON_DISK | CHANGES, vio_scsi_do_write_and_verify,
+		CDB(0xf6, LBA32, 0x3f, LEN16, 4) },
 	{ VIO_SCSI_VERIFY_10, NO_ACTION, ON_BOTH | READS, vio_scsi_do_verify, CDB(0xf6, LBA32, 0x3f, LEN16, 4) },
 	{ VIO_SCSI_SYNCHRONIZE_CACHE_10, NO_ACTION, ON_BOTH | NEEDS_MEDIUM | BAR_WRITE, vio_scsi_do_synchronize_cache,
 		CDB(2, LBA32, 0x3f, LEN16, 4) },
@@ -66,6 +69,8 @@ static const struct scsi_command commands[] = {
 	{ VIO_SCSI_COMPARE_AND_WRITE, NO_ACTION, ON_DISK | CHANGES, vio_scsi_do_compare_and_write,
 		CDB(0xf8, LBA64, 0, 0, 0, 0xff, 0x3f, 4) },
 	{ VIO_SCSI_WRITE_16, NO_ACTION, ON_DISK | CHANGES, vio_scsi_do_write, CDB(0xf8, LBA64, LEN32, 0x3f, 4) },
+	{ VIO_SCSI_WRITE_AND_VERIFY_16, NO_ACTION, ON_DISK | CHANGES, vio_scsi_do_write_and_verify,
+		CDB(0xf6, LBA64, LEN32, 0x3f, 4) },
 	{ VIO_SCSI_VERIFY_16, NO_ACTION, ON_DISK | READS, vio_scsi_do_verify, CDB(0xf6, LBA64, LEN32, 0x3f, 4) },
 	{ VIO_SCSI_SYNCHRONIZE_CACHE_16, NO_ACTION, ON_DISK | NEEDS_MEDIUM | BAR_WRITE, vio_scsi_do_synchronize_cache,
 		CDB(2, LBA64, LEN32, 0x3f, 4) },
@@ -82,6 +87,8 @@ static const struct scsi_command commands[] = {
 	{ VIO_SCSI_WRITE_12, NO_ACTION, ON_DISK | CHANGES, vio_scsi_do_write, CDB(0xf8, LBA32, LEN32, 0x3f, 4) },
 	{ VIO_SCSI_READ_DVD_STRUCTURE, NO_ACTION, ON_CDROM | READS, vio_scsi_do_read_dvd_structure,
 		CDB(0x0f, LBA32, 0, 0xff, LEN16, 0, 4) },
+	{ VIO_SCSI_WRITE_AND_VERIFY_12, NO_ACTION, ON_DISK | CHANGES, vio_scsi_do_write_and_verify,
+		CDB(0xf6, LBA32, LEN32, 0x3f, 4) },
 	{ VIO_SCSI_VERIFY_12, NO_ACTION, ON_DISK | READS, vio_scsi_do_verify, CDB(0xf6, LBA32, LEN32, 0x3f, 4) },
 	{ VIO_SCSI_SET_CD_SPEED, NO_ACTION, ON_CDROM, vio_scsi_do_set_speed, CDB(3, LEN16, LEN16, 0, 0, 0, 0, 0, 4) },
 	{ VIO_SCSI_MECHANISM_STATUS, NO_ACTION, ON_CDROM, vio_scsi_do_mechanism_status, CDB(0, 0, 0, 0, 0, 0, 0, LEN16, 0, 4) },
@@ -100,11 +107,10 @@ unsigned vio_scsi_dev_cdb_bytes(uint8_t op)
 
 static const uint16_t attentions[ATTENTIONS] = {
 	[ATTENTION_POWER_ON] = VIO_ASC_POWER_ON, [ATTENTION_RESET] = VIO_ASC_DEVICE_RESET, [ATTENTION_NEXUS_LOSS] = VIO_ASC_NEXUS_LOSS,
-	[ATTENTION_CLEARED] = VIO_ASC_COMMANDS_CLEARED, [ATTENTION_MEDIUM] = VIO_ASC_MEDIUM_CHANGED,
+	[ATTENTION_MEDIUM] = VIO_ASC_MEDIUM_CHANGED,
 	[ATTENTION_LUNS] = VIO_ASC_LUNS_CHANGED, [ATTENTION_CAPACITY] = VIO_ASC_CAPACITY_CHANGED,
 	[ATTENTION_MODE] = VIO_ASC_MODE_CHANGED, [ATTENTION_PREEMPTED] = VIO_ASC_RESERVATIONS_PREEMPTED,
 	[ATTENTION_RELEASED] = VIO_ASC_RESERVATIONS_RELEASED, [ATTENTION_UNREGISTERED] = VIO_ASC_REGISTRATIONS_PREEMPTED,
-	[ATTENTION_EJECT] = VIO_ASC_OPERATOR_REMOVAL,
 };
 
 bool vio_scsi_dev_take_attention(struct scsi_unit *u, struct scsi_sense *sense)
@@ -224,6 +230,17 @@ void vio_scsi_dev_dispatch(struct scsi_req *r)
 /* ---- The shortest ones ---- */
 
 void vio_scsi_do_test_unit_ready(struct scsi_req *r) { vio_scsi_dev_good(r); }
+
+/* The unit's own test: there is nothing to it. */
+void vio_scsi_do_send_diagnostic(struct scsi_req *r)
+{
+	if (vio_be16_at(r->cdb + 3))		/* parameter lists for something else */
+		vio_scsi_dev_bad_cdb(r, 3, -1);
+	else if (r->cdb[1] & 4)
+		vio_scsi_dev_good(r);
+	else
+		vio_scsi_dev_bad_cdb(r, 1, 2);
+}
 
 /* What is pending is told as data, and is pending no more (SPC-4, 6.39). */
 void vio_scsi_do_request_sense(struct scsi_req *r)

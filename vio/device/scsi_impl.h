@@ -49,8 +49,8 @@ enum unit_flag {
 };
 
 enum attention {				/* in the order in which they are told */
-	ATTENTION_POWER_ON, ATTENTION_RESET, ATTENTION_NEXUS_LOSS, ATTENTION_CLEARED, ATTENTION_MEDIUM, ATTENTION_LUNS,
-	ATTENTION_CAPACITY, ATTENTION_MODE, ATTENTION_PREEMPTED, ATTENTION_RELEASED, ATTENTION_UNREGISTERED, ATTENTION_EJECT,
+	ATTENTION_POWER_ON, ATTENTION_RESET, ATTENTION_NEXUS_LOSS, ATTENTION_MEDIUM, ATTENTION_LUNS, ATTENTION_CAPACITY,
+	ATTENTION_MODE, ATTENTION_PREEMPTED, ATTENTION_RELEASED, ATTENTION_UNREGISTERED,
 	ATTENTIONS
 };
 
@@ -336,6 +336,8 @@ void vio_scsi_do_read(struct scsi_req *r);
 void vio_scsi_do_write(struct scsi_req *r);
 void vio_scsi_do_synchronize_cache(struct scsi_req *r);
 void vio_scsi_do_verify(struct scsi_req *r);
+void vio_scsi_do_write_and_verify(struct scsi_req *r);
+void vio_scsi_do_send_diagnostic(struct scsi_req *r);
 void vio_scsi_do_unmap(struct scsi_req *r);
 void vio_scsi_do_write_same(struct scsi_req *r);
 void vio_scsi_do_compare_and_write(struct scsi_req *r);

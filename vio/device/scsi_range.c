@@ -340,6 +340,47 @@ void vio_scsi_do_verify(struct scsi_req *r)
 	vio_scsi_dev_scratch(r, verify_begin);
 }
 
+/* ---- WRITE AND VERIFY: on stable storage, then compared if it is asked for ---- */
+
+static void written(struct scsi_req *r, int error)
+{
+	if (error) {
+		vio_scsi_dev_failed(r, error);
+	} else if (r->cdb[1] & 2) {
+		vio_scsi_dev_scratch(r, verify_begin);
+	} else {
+		r->moved_out = r->blocks << r->unit->shift;
+		vio_scsi_dev_good(r);
+	}
+}
+
+void vio_scsi_do_write_and_verify(struct scsi_req *r)
+{
+	vio_scsi_dev_extent(r->cdb, &r->lba, &r->blocks);
+	if (r->cdb[1] & 4) {
+		vio_scsi_dev_bad_cdb(r, 1, 2);
+		return;
+	}
+	if (!vio_scsi_dev_protect_ok(r) || !vio_scsi_dev_on_medium(r, r->lba, r->blocks))
+		return;
+	if (r->out.left < r->blocks << r->unit->shift) {
+		vio_scsi_dev_fail(r, VIO_SCSI_S_OVERRUN);
+		return;
+	}
+	if (!r->blocks) {
+		vio_scsi_dev_good(r);
+		return;
+	}
+	r->io.op = VIO_DISK_WRITE;
+	r->io.durable = true;
+	r->io.offset = r->lba << r->unit->shift;
+	r->io.length = r->blocks << r->unit->shift;
+	r->io.bytes = r->out;
+	r->io.bytes.left = r->io.length;
+	r->io.bytes.done = 0;
+	vio_scsi_dev_submit(r, written);
+}
+
 /* ---- COMPARE AND WRITE: one at a time on a unit, whichever queue it came from ---- */
 
 /* In the home thread, before it ends: the next one's turn. */

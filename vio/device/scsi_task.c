@@ -542,12 +542,12 @@ void vio_scsi_dev_begin(struct scsi *s, struct vio_devq *q, struct vio_chain *c)
 		return;
 	}
 	enum scsi_lun_kind kind = vio_scsi_dev_lun(h.lun, &r->address);
-	if (kind == LUN_BAD || (kind != LUN_ALL_TARGETS && !vio_scsi_dev_has_target(s, r->address >> 16))) {
+	if (kind == LUN_UNIT)
+		r->unit = vio_scsi_dev_find(s, r->address);
+	if (kind == LUN_BAD || (!r->unit && kind != LUN_ALL_TARGETS && !vio_scsi_dev_has_target(s, r->address >> 16))) {
 		vio_scsi_dev_fail(r, VIO_SCSI_S_BAD_TARGET);
 		return;
 	}
-	if (kind == LUN_UNIT)
-		r->unit = vio_scsi_dev_find(s, r->address);
 	if (r->unit) {
 		r->unit->lane[scsi_lane_of(r)].inflight++;
 		scsi_count(&r->unit->lane[scsi_lane_of(r)].commands, 1);

@@ -396,6 +396,23 @@ const char *vio_scsi_dev_change_medium(struct vio_dev *d, uint8_t target, uint16
 	return NULL;
 }
 
+/* What was written while it was on is flushed when the guest asks for it, as before. */
+const char *vio_scsi_dev_set_write_cache(struct vio_dev *d, uint8_t target, uint16_t lun, bool on)
+{
+	struct scsi_unit *u = vio_scsi_dev_find(scsi_of(d), ADDRESS_OF(target, lun));
+
+	if (!u || u->type != VIO_SCSI_DISK)
+		return u ? "a CD-ROM drive has no write cache" : "there is no such logical unit";
+	bool was = scsi_flags(u) & UNIT_WCE;
+	if (on)
+		scsi_set(u, UNIT_WCE);
+	else
+		scsi_clear(u, UNIT_WCE);
+	if (was != on)
+		scsi_attention(u, ATTENTION_MODE);
+	return NULL;
+}
+
 static struct vio_scsi_dev_unit describe(const struct scsi_unit *u)
 {
 	uint32_t f = scsi_flags(u);
