@@ -179,6 +179,7 @@ static void offloads(void **state)
 	assert_int_equal(send(r, d, 0, f), VIO_NET_QUEUED);
 	assert_int_equal(vio_le16_get(f->header.hdr_len), 54);		/* exactly: GUEST_HDRLEN was negotiated */
 	assert_int_equal(f->header.num_buffers.wire, 0);
+	assert_int_equal(f->header.flags, VIO_NET_HDR_F_NEEDS_CSUM);	/* and none of the others */
 	assert_int_equal(r->arrived, 4);
 	for (unsigned i = 0; i < 4; i++)
 		judge_ip(arrival(r, i)->bytes, arrival(r, i)->length, &tcp4);
@@ -199,6 +200,65 @@ static void offloads(void **state)
 	assert_true(vio_net_receive(d->n, 0, &in));
 	assert_true(in.csum_valid && !in.needs_csum && !in.gso);
 	vio_net_give_back(d->n, 0, in.first);
+	guest_end(d);
+	net_close(r);
+}
+
+/* Every kind of segmentation, with and without ECN, as the device hears of it. */
+static void kinds(void **state)
+{
+	(void)state;
+	static const struct { const struct flow *flow; uint8_t gso, told; bool ecn; } rows[] = {
+		{ &tcp4, VIO_NET_HDR_GSO_TCPV4, VIO_FRAME_TCP4, false }, { &tcp4, VIO_NET_HDR_GSO_TCPV4, VIO_FRAME_TCP4, true },
+		{ &tcp6, VIO_NET_HDR_GSO_TCPV6, VIO_FRAME_TCP6, true }, { &udp4, VIO_NET_HDR_GSO_UDP, VIO_FRAME_UFO, false },
+		{ &udp6, VIO_NET_HDR_GSO_UDP_L4, VIO_FRAME_USO, false },
+	};
+	for (unsigned i = 0; i < sizeof rows / sizeof *rows * 2; i++) {
+		const struct flow *flow = rows[i / 2].flow;
+		struct vio_features f = vio_net_drives();
+		struct net_rig *r = net_new(VIO_LINK_ALL);
+		if (i & 1)
+			vio_features_drop(&f, VIO_NET_F_GUEST_HDRLEN);
+		net_open(r);
+		struct guest *d = start(r, 1, 8192, f);
+		size_t n = make_ip(frame, flow, 4000, true);
+		struct vio_net_tx *t = fill(d, 0, frame, n);
+		t->needs_csum = true;
+		t->csum_start = (uint16_t)l4_at(flow);
+		t->csum_offset = (uint16_t)sum_at(flow);
+		t->gso = rows[i / 2].gso;
+		t->ecn = rows[i / 2].ecn;
+		t->gso_size = 1000;
+		assert_int_equal(send(r, d, 0, t), VIO_NET_QUEUED);
+		assert_int_equal(arrival(r, 0)->frame.gso, rows[i / 2].told);
+		assert_int_equal(arrival(r, 0)->frame.ecn, rows[i / 2].ecn);
+		assert_int_equal(arrival(r, 0)->frame.csum_start, l4_at(flow));
+		assert_int_equal(vio_le16_get(t->header.hdr_len), l4_at(flow) + l4_bytes(flow));
+		assert_memory_equal(arrival(r, 0)->bytes, frame, n);
+		guest_end(d);
+		net_close(r);
+	}
+}
+
+/* Without a control queue nothing is negotiated, or asked for, that needs one. */
+static void no_control(void **state)
+{
+	(void)state;
+	struct net_rig *r = net_new(VIO_LINK_ALL);
+	struct vio_features f = vio_net_drives();
+
+	net_open(r);
+	vio_features_drop(&f, VIO_NET_F_CTRL_VQ);
+	struct guest *d = start(r, 1, 2048, f);
+	assert_false(vio_drv_has(&d->n->drv, VIO_NET_F_HASH_REPORT) || vio_drv_has(&d->n->drv, VIO_NET_F_CTRL_RX_EXTRA));
+	for (uint8_t mode = 0; mode < VIO_NET_CTRL_RX_MODES; mode++)
+		assert_false(vio_net_set_mode(d->n, mode, true));
+	guest_end(d);
+	f = vio_net_drives();
+	vio_features_drop(&f, VIO_NET_F_CTRL_RX_EXTRA);
+	d = start(r, 1, 2048, f);
+	assert_true(vio_net_set_mode(d->n, VIO_NET_CTRL_RX_ALLMULTI, true));
+	assert_false(vio_net_set_mode(d->n, VIO_NET_CTRL_RX_ALLUNI, true) || vio_net_set_mode(d->n, VIO_NET_CTRL_RX_NOBCAST, true));
 	guest_end(d);
 	net_close(r);
 }
@@ -389,6 +449,14 @@ static void many_pairs(void **state)
 	assert_true(vio_net_set_tunnels(d->n, VIO_NET_TUNNEL_VXLAN) && !vio_net_set_tunnels(d->n, 1 << 12));
 	assert_false(vio_net_set_hash(d->n, VIO_NET_HASH_IPV4, key, 40));	/* with RSS it has no meaning */
 	guest_end(d);
+	struct vio_features only_rss = vio_net_drives();
+	vio_features_drop(&only_rss, VIO_NET_F_MQ);
+	d = start(r, 2, 2048, only_rss);
+	assert_int_equal(send(r, d, 1, fill(d, 0, frame, 60)), VIO_NET_REFUSED);	/* the device has not been told of it yet */
+	assert_int_equal(send(r, d, 0, fill(d, 0, frame, 60)), VIO_NET_QUEUED);
+	assert_true(vio_net_set_rss(d->n, &rss));
+	assert_int_equal(send(r, d, 1, fill(d, 0, frame, 60)), VIO_NET_QUEUED);
+	guest_end(d);
 	net_close(r);
 }
 
@@ -527,17 +595,58 @@ static void lying_answers(void **state)
 	fake_close(f);
 }
 
+/* The control queue's answer is an error, with something written behind it. */
+static struct guest *asking;
+
+static void answer_error(struct fake *f)
+{
+	struct guest *d = asking;
+
+	if (!f->q || !d->n->control_index)
+		return;
+	memset(d->n->result, 0x55, 64);
+	d->n->result[0] = VIO_NET_ERR;
+	fake_use(f, 0, fake_id_of(f, 0, 2), 9);
+}
+
+static void errors(void **state)
+{
+	(void)state;
+	struct fake *f = fake_net(BITS(VIO_NET_F_MRG_RXBUF, VIO_NET_F_CTRL_VQ, VIO_NET_F_VQ_NOTF_COAL, VIO_NET_F_HASH_REPORT,
+	    VIO_NET_F_HASH_TUNNEL));
+	uint32_t packets = 1, usecs = 2;
+
+	fake_config(f)->supported_tunnel_types = vio_le32_of(UINT32_MAX);
+	fake_config(f)->supported_hash_types = vio_le32_of(UINT32_MAX);
+	struct guest *d = asking = guest_new(f->g, 1, 2048);
+	f->watched = 2;
+	assert_true(vio_net_start(d->n, &f->port, &d->s));
+	assert_int_equal(d->n->tunnel_types, VIO_NET_TUNNEL_ALL);	/* bits that nobody has documented are not there */
+	assert_int_equal(d->n->hash_types, VIO_NET_HASH_ALL);
+	assert_false(vio_net_set_tunnels(d->n, 1u << 9));
+	f->on_kick = answer_error;
+	assert_false(vio_net_coalescing(d->n, 0, &packets, &usecs));
+	assert_true(packets == 1 && usecs == 2);
+	assert_null(d->n->drv.failed);
+	guest_end(d);
+	fake_close(f);
+}
+
 static const struct CMUnitTest tests[] = {
 	T(rings, "frames both ways, in every kind of ring, mergeable or not {net-drv-14 net-drv-15 net-drv-60 net-drv-61 net-drv-62; only us}"),
 	T(offloads, "segmentation and checksums both ways; offloads change while it runs "
-	    "{net-drv-19 net-drv-38 net-drv-41 net-drv-43 net-drv-44 net-drv-54 net-drv-59 net-drv-98; only us}"),
+	    "{net-drv-19 net-drv-34 net-drv-37 net-drv-38 net-drv-41 net-drv-43 net-drv-44 net-drv-53 net-drv-54 net-drv-55 net-drv-56 net-drv-59 "
+	    "net-drv-98; only us}"),
+	T(kinds, "every kind of segmentation, with ECN {net-drv-21 net-drv-23 net-drv-25 net-drv-28 net-drv-44 net-drv-45; only us}"),
+	T(no_control, "without a control queue nothing that needs one {net-drv-12 net-drv-13 net-drv-79; only us}"),
+	T(errors, "an error's bytes mean nothing, undocumented tunnels are not there {net-drv-77 net-drv-102; only us}"),
 	T(send_refused, "what was not negotiated or breaks a rule is not sent {net-drv-8 net-drv-16 net-drv-20 net-drv-22 net-drv-24 "
 	    "net-drv-26 net-drv-27 net-drv-30 net-drv-42 net-drv-43 net-drv-52; only us}"),
 	T(no_room, "a queue that is full takes no more; what was not sent comes back"),
 	T(reads, "address, link, MTU, speed, announcements {net-drv-2 net-drv-3 net-drv-4 net-drv-5 net-drv-6 net-drv-11 net-drv-85; only us}"),
 	T(commands, "filters, addresses, coalescing, statistics {net-drv-78 net-drv-80 net-drv-82 net-drv-83 net-drv-99 net-drv-100 "
 	    "net-drv-101 net-drv-103 net-drv-104 net-drv-105; only us}"),
-	T(many_pairs, "several pairs: automatic steering, RSS, contexts, tunnels {net-drv-63 net-drv-75 net-drv-76 net-drv-86 net-drv-87 "
+	T(many_pairs, "several pairs: automatic steering, RSS, contexts, tunnels {net-drv-63 net-drv-75 net-drv-76 net-drv-86 net-drv-87 net-drv-88 "
 	    "net-drv-89 net-drv-90 net-drv-91 net-drv-92 net-drv-93 net-drv-94 net-drv-95 net-drv-96 net-drv-97; only us}"),
 	T(buffers_too_small, "buffers that are too small for a frame are refused at the start {net-drv-7 net-drv-61; only us}"),
 	T(lying_config, "a config space that lies {net-drv-1 net-drv-10 net-drv-78; only us}"),

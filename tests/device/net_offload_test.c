@@ -412,7 +412,7 @@ static const struct CMUnitTest tests[] = {
 	T(out_vector, "RFC 1071's example"),
 	T(out_full, "a link that is full in the middle of a frame gets each piece once"),
 	T(in_passed, "large frames come as the link delivers them, with header length and segment size "
-	    "{net-dev-43 net-dev-47 net-dev-48 net-dev-49 net-dev-54 net-dev-56 net-dev-57; only us}"),
+	    "{net-dev-40 net-dev-41 net-dev-43 net-dev-47 net-dev-48 net-dev-49 net-dev-54 net-dev-56 net-dev-57; only us}"),
 	T(in_cut, "a driver that takes none gets them cut, buffer by buffer {net-dev-34 net-dev-35 net-dev-36 net-dev-37 net-dev-38 "
 	    "net-dev-39 net-dev-53 net-dev-59; only us}"),
 	T(in_ecn, "ECN that was not negotiated is cut too {net-dev-42; only us}"),

@@ -257,6 +257,39 @@ static void link_goes(void **state)
 	net_close(r);
 }
 
+/* 5.1.4.1: while the driver sees the link up, speed and duplex stay what they are; the MTU always does. */
+static void speed_holds(void **state)
+{
+	(void)state;
+	struct net_rig *r = net_new(VIO_LINK_ALL);
+	r->o.pairs = 2;
+	r->end[0]->speed = 1000;
+	r->end[0]->duplex = VIO_NET_DUPLEX_HALF;
+	net_open(r);
+	net_start(r, BITS(BASIC, VIO_NET_F_SPEED_DUPLEX, VIO_NET_F_MTU));
+	uint64_t told = r->g->wire.configs;
+	assert_int_equal(vio_le32_get(config(r).speed), 1000);
+	assert_int_equal(config(r).duplex, VIO_NET_DUPLEX_HALF);
+	r->end[0]->speed = 40000;
+	r->end[0]->duplex = VIO_NET_DUPLEX_FULL;
+	r->end[0]->mtu = 9000;
+	r->end[0]->changed(r->end[0]->changed_arg);
+	assert_int_equal(vio_le32_get(config(r).speed), 1000);
+	assert_int_equal(r->g->wire.configs, told);
+	vio_link_pair_set(r->end[0], false);
+	vio_link_pair_set(r->end[0], true);
+	assert_int_equal(vio_le32_get(config(r).speed), 40000);
+	assert_int_equal(config(r).duplex, VIO_NET_DUPLEX_FULL);
+	assert_int_equal(vio_le16_get(config(r).mtu), 1500);
+	assert_int_equal(config(r).rss_max_key_size, 40);
+	assert_int_equal(vio_le16_get(config(r).rss_max_indirection_table_length), 128);
+	assert_int_equal(vio_le32_get(config(r).supported_hash_types), VIO_NET_HASH_ALL);
+	assert_int_equal(vio_le32_get(config(r).supported_tunnel_types), VIO_NET_TUNNEL_ALL);
+	net_restart(r, BITS(BASIC, VIO_NET_F_MTU));
+	assert_int_equal(vio_le16_get(config(r).mtu), 1500);
+	net_close(r);
+}
+
 /* ---- Commands ---- */
 
 static bool passes(struct net_rig *r, const uint8_t *to)
@@ -383,6 +416,8 @@ static const struct CMUnitTest tests[] = {
 	    "{net-dev-15 net-dev-16; only us}"),
 	T(tells, "the config space tells address, state, pairs, MTU, speed {net-dev-1 net-dev-2 net-dev-3 net-dev-10; only us}"),
 	T(link_goes, "the link goes and comes back, and the driver is told"),
+	T(speed_holds, "speed and duplex change only while the link is down, the MTU never; what the device can hash "
+	    "{net-dev-4 net-dev-7 net-dev-12; only us}"),
 	T(filters, "the driver chooses frames by address {net-dev-74 net-dev-74a net-dev-74b net-dev-75 net-dev-76 net-dev-77 net-dev-78 "
 	    "net-dev-78a net-dev-78b net-dev-78c net-dev-78d net-dev-79 net-dev-80 net-dev-81 net-dev-82 net-dev-83 net-dev-84 net-dev-85 "
 	    "net-dev-86 net-dev-90; only us}"),
