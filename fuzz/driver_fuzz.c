@@ -1,9 +1,10 @@
 /*
- * The block and entropy drivers against a device that lies: status, config space, features, queue sizes and every byte of
+ * The block, entropy and input drivers against a device that lies: status, config space, features, queue sizes and every byte of
  * the rings and buffers are the input's.  Each request comes back once, with a status of ours and no more bytes than it has
  * room for; every wait ends; what was mapped is unmapped when the device has let go of it.
  */
 #include <vio/driver/blk.h>
+#include <vio/driver/input.h>
 #include <vio/driver/rng.h>
 #include "feed.h"
 
@@ -16,7 +17,7 @@ struct play {
 	struct vio_features offered;
 	uint16_t queue_max;
 	uint8_t status, lies;		/* lies: when to answer what was not set */
-	unsigned char config[96];
+	unsigned char config[sizeof(struct vio_input_config)];
 	uint32_t generation;
 	uint64_t now;
 	const struct vio_drvq *q;	/* the last that was started */
@@ -90,7 +91,9 @@ static bool config_read(struct vio_drv_port *p, uint32_t at, void *to, uint32_t 
 
 static bool config_write(struct vio_drv_port *p, uint32_t at, const void *from, uint32_t len)
 {
-	(void)p, (void)at, (void)from, (void)len;
+	(void)at, (void)from, (void)len;
+	if (PLAY(p)->id == VIO_ID_INPUT)
+		take_bytes(&PLAY(p)->f, PLAY(p)->config, 12);	/* it is asked something else */
 	return true;
 }
 
@@ -313,12 +316,66 @@ static void play_rng(struct play *p)
 	free(r);
 }
 
+/* ---- Input ---- */
+
+static void input_step(struct play *p, struct vio_input *in, uint16_t *used)
+{
+	struct vio_input_said e = { 0, 0, 0 };
+	struct vio_input_axis a;
+	unsigned i;
+
+	switch (take(&p->f, 1) % 8) {
+	case 0: case 1: case 2:
+		if (vio_input_next(in, &e) && e.type != VIO_EV_SYN && !vio_input_can(in, e.type, e.code))
+			abort();
+		break;
+	case 3:
+		vio_input_tell(in, (uint16_t)(0x10 + take(&p->f, 1) % 8), (uint16_t)take(&p->f, 1), 1);
+		break;
+	case 4:
+		vio_input_axis(in, (uint8_t)take(&p->f, 1), &a);
+		break;
+	case 5:			/* the device turns to another queue */
+		i = (unsigned)(p->q - in->q);
+		used[i] = p->used;
+		p->q = &in->q[!i];
+		p->used = used[!i];
+		break;
+	case 6:
+		i = (unsigned)take(&p->f, 1) % VIO_INPUT_DRV_EVENTS;
+		take_bytes(&p->f, (unsigned char *)&in->shared.event[i], sizeof in->shared.event[i]);
+		break;
+	default:
+		device_writes(p);
+	}
+}
+
+static void play_input(struct play *p)
+{
+	uint16_t used[VIO_INPUT_QUEUES] = { 0 };
+	void *at;
+
+	if (posix_memalign(&at, 16, sizeof(struct vio_input)))
+		abort();
+	struct vio_input *in = at;
+	if (vio_input_start(in, &p->port)) {
+		for (unsigned i = 0; i < STEPS && fed(&p->f); i++)
+			input_step(p, in, used);
+		p->lies = 0;
+		if (strlen(in->name) > VIO_INPUT_CFG_BYTES || !vio_input_stop(in) || p->mapped)
+			abort();
+	} else if (!in->drv.failed) {
+		abort();
+	}
+	free(in);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	struct play p = { .port = { &ops, { &platform_ops, &p } }, .f = { data, data + n } };
 	uint8_t bits = (uint8_t)take(&p.f, 1);
 
-	p.id = bits & 1 ? VIO_ID_RNG : VIO_ID_BLK;
+	p.id = bits & 64 ? VIO_ID_INPUT : bits & 1 ? VIO_ID_RNG : VIO_ID_BLK;
 	p.pieces = bits & 2;
 	p.lies = bits & 8 ? (uint8_t)take(&p.f, 1) : 0;
 	p.offered = (struct vio_features){ { take(&p.f, 8), take(&p.f, 1) } };
@@ -328,7 +385,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	take_bytes(&p.f, p.config, 40);
 	for (unsigned i = 0; i < REQUESTS; i++)
 		p.data[i] = calloc(1, ROOM);
-	if (p.id == VIO_ID_BLK)
+	if (p.id == VIO_ID_INPUT)
+		play_input(&p);
+	else if (p.id == VIO_ID_BLK)
 		play_blk(&p, bits & 4);
 	else
 		play_rng(&p);
