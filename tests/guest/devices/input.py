@@ -34,6 +34,7 @@ class Job(Device):
 		("a tablet's pen goes to its place", "", ("places",)),
 		("two fingers touch, move and leave", "input-dev-3", ("touches",)),
 		("vio passes the guest's keyboard on, by evdev: keys come, for it alone", "", ("taken", "seen", "passed")),
+		("more keys than evdev holds: some are lost, and what is down at the end is right", "", ("over", "flooded", "lost")),
 		("it says that the keyboard was unplugged, and ends in order", "", ("unplugged", "ended")),
 		("a driver that is unbound and bound finds nothing pressed, and hears the next key", "", ("rebound", "fresh")),
 	)
@@ -95,6 +96,12 @@ class Job(Device):
 		self.row("a light goes all the way back: front end, vio, evdev, the guest's driver, vio", "",
 			lambda: wait_until(lambda: self.stats()["lights"] == ["LED_SCROLLL"], SECONDS, "the light"))
 		self.press("mouse", "move", "x=1")
+		guest.wait_report("input", "flooding", 2 * SECONDS)
+		for _ in range(3):
+			self.press("keyboard", "type", "text=" + 10 * "abcdefghij")
+		self.press("keyboard", "press", "keys=z")
+		wait_until(lambda: self.stats()["waiting"] == 0, SECONDS, "the guest took the keys")
+		self.press("mouse", "move", "x=2")
 
 	def dark(self):
 		stats = self.stats()
