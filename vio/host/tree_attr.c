@@ -99,6 +99,7 @@ static int set_size(struct vio_host_tree *t, struct vio_tree_req *r, const struc
 	int error = ftruncate(fd, (off_t)r->change.size) < 0 ? errno : 0;
 	if (kill)
 		vio_id_fsetid(t, true);
+	vio_tree_cut(t, s->node->id);
 	if (own)
 		close(fd);
 	return error;

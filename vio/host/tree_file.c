@@ -62,6 +62,8 @@ int vio_tree_opening(struct vio_host_tree *t, struct vio_tree_req *r, bool may_w
 	int file = n->type == S_IFDIR ? -EISDIR : vio_node_open(t, n, fd, flags);
 	if (kill)
 		vio_id_fsetid(t, true);
+	if (flags & O_TRUNC)
+		vio_tree_cut(t, n->id);
 	error = file < 0 ? -file : vio_open_new(t, n, file, flags, false, &r->new_handle);
 	if (!error && r->flags & O_APPEND && !(t->session & VIO_TREE_S_WRITEBACK)) {
 		struct vio_open *o = vio_open_get(t, r->new_handle, r->node, false);
@@ -111,7 +113,6 @@ static int move_all(struct vio_host_tree *t, struct vio_tree_req *r, struct vio_
 	bool write = r->op == VIO_TREE_WRITE, append = how & RWF_APPEND;
 	atomic_bool *nowait = write ? &o->write_nowait : &o->read_nowait;
 
-	(void)t;
 	if (!may_wait && !o->memory) {
 		if (!atomic_load_explicit(nowait, memory_order_relaxed))
 			return VIO_TREE_ELSEWHERE;
@@ -121,7 +122,10 @@ static int move_all(struct vio_host_tree *t, struct vio_tree_req *r, struct vio_
 		size_t limit = may_wait ? 1 << 30 : c->budget;
 		if (!limit)
 			return VIO_TREE_ELSEWHERE;
-		long n = move(o, &r->bytes, append ? 0 : r->offset + r->result, limit, write, how);
+		uint64_t at = append ? 0 : r->offset + r->result;
+		long n = write ? 0 : (long)vio_tree_map_read(t, o, at, &r->bytes, limit);
+		if (!n && (n = move(o, &r->bytes, at, limit, write, how)) > 0 && !write)
+			vio_tree_map_learn(t, o, at, (uint64_t)n);
 		if (n == -EINTR)
 			continue;
 		if (n == -EOPNOTSUPP && how & RWF_NOWAIT)
@@ -227,6 +231,8 @@ int vio_tree_fallocate(struct vio_host_tree *t, struct vio_tree_req *r, bool may
 	if (r->offset <= INT64_MAX && r->length <= INT64_MAX) {
 		vio_xattr_changed(t, o->fd);
 		error = fallocate(o->fd, (int)r->flags, (off_t)r->offset, (off_t)r->length) < 0 ? errno : 0;
+		if (r->flags & ~(uint32_t)FALLOC_FL_KEEP_SIZE)
+			vio_tree_cut(t, r->node);
 	}
 	vio_open_put(t, o);
 	return error;

@@ -6,6 +6,7 @@
  *   tree_node.c    nodes: numbers, identity, counts
  *   tree_fd.c      a node's descriptor: as many as are allowed, found again when it is needed
  *   tree_open.c    handles: open files and folders
+ *   tree_map.c     reads of files in memory through a mapping
  *   tree_id.c      users and groups: the maps, and who creates
  *   tree_name.c    operations on names          tree_attr.c   on attributes
  *   tree_file.c    on open files                tree_list.c   on open folders
@@ -125,6 +126,7 @@ int vio_node_open(struct vio_host_tree *t, struct vio_node *n, int fd, int flags
 /* ---- Handles (tree_open.c) ---- */
 
 struct vio_list;
+struct vio_tree_map;
 struct vio_open {
 	_Atomic uint64_t word;		/* generation << 32 | LIVE | references */
 	uint64_t node;
@@ -135,6 +137,10 @@ struct vio_open {
 	bool append;
 	atomic_bool read_nowait, write_nowait;
 	struct vio_list *list;		/* of a folder */
+	_Atomic(struct vio_tree_map *) map;	/* newest first (tree_map.c) */
+	atomic_flag mapping;		/* a thread is about to make one; */
+	unsigned maps;			/* so many have been tried */
+	atomic_uint reads;		/* since then */
 	uint32_t index, free;
 };
 struct vio_opens {
@@ -155,6 +161,15 @@ void vio_open_put(struct vio_host_tree *t, struct vio_open *o);
 void vio_open_release(struct vio_host_tree *t, uint64_t handle, uint64_t node);
 void vio_opens_release_all(struct vio_host_tree *t);
 void vio_list_free(struct vio_list *l);
+
+/* ---- Reads through a mapping (tree_map.c) ---- */
+
+/* As vio_map_read() and vio_map_learn() (disk_file.h); 0 also where there is no mapping. */
+uint64_t vio_tree_map_read(struct vio_host_tree *t, struct vio_open *o, uint64_t at, struct vio_cur *to, uint64_t n);
+void vio_tree_map_learn(struct vio_host_tree *t, const struct vio_open *o, uint64_t at, uint64_t n);
+void vio_tree_map_free(struct vio_host_tree *t, struct vio_open *o);
+/* The file has been made smaller, or may have holes where there were none; before that is answered. */
+void vio_tree_cut(struct vio_host_tree *t, uint64_t node);
 
 /* ---- Users and groups (tree_id.c) ---- */
 
@@ -224,6 +239,7 @@ struct vio_host_tree {
 	struct vio_node_shard shard[VIO_NODE_SHARDS];
 	uint32_t nodes_per_shard, descriptors_per_shard;
 	atomic_uint kept;
+	atomic_uint cuts[256], maps;	/* tree_map.c: cuts by node; mappings that there are */
 	struct vio_opens opens;
 	pthread_mutex_t mounts_lock;
 	struct { uint64_t mount; int fd; } mount[VIO_TREE_MOUNTS];

@@ -115,6 +115,9 @@ int vio_open_new(struct vio_host_tree *t, const struct vio_node *n, int fd, int 
 	o->append = false;
 	o->read_nowait = o->write_nowait = !memory;
 	o->list = NULL;
+	atomic_store_explicit(&o->map, NULL, memory_order_relaxed);
+	atomic_flag_clear_explicit(&o->mapping, memory_order_relaxed);
+	o->maps = o->reads = 0;
 	uint64_t generation = (atomic_load_explicit(&o->word, memory_order_relaxed) >> 32) + 1;
 	*handle = generation << 32 | index;
 	atomic_store_explicit(&o->word, generation << 32 | LIVE | 1, memory_order_release);
@@ -158,6 +161,7 @@ void vio_open_put(struct vio_host_tree *t, struct vio_open *o)
 	int fd = o->fd;
 	vio_list_free(o->list);
 	o->list = NULL;
+	vio_tree_map_free(t, o);
 	vio_tree_pool_close(t->pool, fd);
 	pthread_mutex_lock(&os->lock);
 	o->free = os->free;
