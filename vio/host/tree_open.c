@@ -117,7 +117,8 @@ int vio_open_new(struct vio_host_tree *t, const struct vio_node *n, int fd, int 
 	o->list = NULL;
 	atomic_store_explicit(&o->map, NULL, memory_order_relaxed);
 	atomic_flag_clear_explicit(&o->mapping, memory_order_relaxed);
-	o->maps = o->reads = 0;
+	o->maps = 0;
+	atomic_store_explicit(&o->reads, 0, memory_order_relaxed);
 	uint64_t generation = (atomic_load_explicit(&o->word, memory_order_relaxed) >> 32) + 1;
 	*handle = generation << 32 | index;
 	atomic_store_explicit(&o->word, generation << 32 | LIVE | 1, memory_order_release);
