@@ -324,7 +324,7 @@ static void limits(void **state)
 	good(b, CDB(0x12, 1, 0, 0, 255, 0), NULL, 0, 255);
 	assert_memory_equal(b->in, "\0\0\0\7\0\x80\x83\x86\xb0\xb1\xb2", 11);
 	good(b, CDB(0x12, 1, 0xb0, 0, 255, 0), NULL, 0, 255);
-	assert_memory_equal(b->in, "\0\xb0\0\x3c" "\1\x80\0\x08" "\0\0\xff\xff" "\0\0\0\x80" "\0\0\0\0" "\0\x40\0\0" "\0\0\0\x20"
+	assert_memory_equal(b->in, "\0\xb0\0\x3c" "\1\x80\0\x08" "\0\0\xff\xff" "\0\0\0\x80" "\0\0\0\0" "\0\x10\0\0" "\0\0\0\x20"
 	    "\0\0\0\x08" "\x80\0\0\0" "\0\0\0\0\0\2\0\0", 44);
 	good(b, CDB(0x12, 1, 0xb1, 0, 255, 0), NULL, 0, 255);
 	assert_memory_equal(b->in, "\0\xb1\0\x3c\0\1\0\0", 8);

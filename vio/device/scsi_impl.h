@@ -26,7 +26,7 @@ enum {
 	SCSI_SCRATCH = 64 << 10,		/* a queue's buffer, for what is compared and repeated */
 	SCSI_TURN_BYTES = 1 << 20,		/* a queue that has moved so much in a turn lets others have theirs */
 	SCSI_UNMAP_RANGES = 32,			/* of one UNMAP */
-	SCSI_UNMAP_SECTORS = 1 << 22,		/* of one range: 2 GiB, so that one request is not endless */
+	SCSI_UNMAP_SECTORS = 1 << 20,		/* of one UNMAP: 512 MiB, so that one request is not endless (libiscsi wants no more) */
 	SCSI_SAME_BYTES = 64 << 20,		/* of one WRITE SAME */
 	SCSI_TMFS = 16,				/* task management functions at a time */
 	SCSI_EVENTS = 32,			/* that may wait for buffers */
