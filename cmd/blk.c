@@ -8,7 +8,7 @@
 #include <vio/device/blk.h>
 
 enum {
-	FILE_ = VIO_OPT_COMMON, READ_ONLY, NUM_QUEUES, QUEUE_SIZE, SERIAL, LOGICAL_BLOCK_SIZE, CACHE, AIO, POLL_US, THREADS, END
+	FILE_ = VIO_OPT_COMMON, READ_ONLY, NUM_QUEUES, QUEUE_SIZE, SERIAL, LOGICAL_BLOCK_SIZE, CACHE, AIO, ZONED, POLL_US, THREADS, END
 };
 enum { SLOT_IMAGE = 2 };
 
@@ -30,6 +30,10 @@ static const struct vio_opt options[END - VIO_OPT_COMMON] = {
 		.help = "Through the host's page cache (writeback, the default), or past it (none: O_DIRECT)." },
 	[AIO - VIO_OPT_COMMON] = { "aio", "auto|io_uring|threads", VIO_OPT_CHOICE, VIO_OPT_DEVICE,
 		.help = "How what would block is done; auto takes threads where io_uring is forbidden." },
+	[ZONED - VIO_OPT_COMMON] = { "zoned", "ZONES", VIO_OPT_TEXT, VIO_OPT_DEVICE, 1, 1023,
+		.help = "A zoned disk of a plain image, whose write pointers are kept beside it (FILE.zones): size=64M of each zone; capacity=48M "
+		        "of it, conventional=2 at the front, max-open=8, max-active=12, append=1M at once (0: not at all), "
+		        "model=host-managed|host-aware." },
 	[POLL_US - VIO_OPT_COMMON] = { "poll-us", "N", VIO_OPT_NUMBER, VIO_OPT_PROCESS, 0, 1000000, 0,
 		.help = "Look for requests for so many microseconds before sleeping; 0. Takes processor time, gives latency." },
 	[THREADS - VIO_OPT_COMMON] = { "threads", "N", VIO_OPT_NUMBER, VIO_OPT_PROCESS, 1, 64, 1,
@@ -56,9 +60,73 @@ static void nbd_news(void *arg, bool back, const char *why)
 		vio_control_event(u, back ? "server-back" : "server-lost", NULL);
 }
 
+/* ---- --zoned ---- */
+
+enum { ZONE_PARTS = 8, APPEND_PRESET = 1 << 20 };
+
+static bool zone_part(const struct vio_opt_part *p, struct vio_disk_zone_options *z, char *why)
+{
+	uint64_t n = 0;
+	bool size = p->value && vio_opt_size(p->value, &n), number = size && n <= UINT32_MAX;
+
+	if (!strcmp(p->name, "size") && size)
+		z->size = n;
+	else if (!strcmp(p->name, "capacity") && size)
+		z->capacity = n;
+	else if (!strcmp(p->name, "conventional") && number)
+		z->conventional = (uint32_t)n;
+	else if (!strcmp(p->name, "max-open") && number)
+		z->max_open = (uint32_t)n;
+	else if (!strcmp(p->name, "max-active") && number)
+		z->max_active = (uint32_t)n;
+	else if (!strcmp(p->name, "append") && number)
+		z->append = (uint32_t)n;
+	else if (!strcmp(p->name, "model") && p->value && !strcmp(p->value, "host-aware"))
+		z->host_aware = true;
+	else if (strcmp(p->name, "model") || !p->value || strcmp(p->value, "host-managed"))
+		return vio_refuse(why, "--zoned can't be told %.40s: it takes size, capacity and append (bytes, or with K, M, G), conventional, "
+		    "max-open and max-active (numbers), model=host-managed or host-aware", p->name);
+	return true;
+}
+
+static bool zones_of(const struct vio_arg *a, struct vio_disk_zone_options *z, char *why)
+{
+	struct vio_opt_part part[ZONE_PARTS];
+	char text[1024];
+
+	*z = (struct vio_disk_zone_options){ .append = APPEND_PRESET };
+	snprintf(text, sizeof text, "%s", a[ZONED].text);
+	unsigned n = vio_opt_parts(text, part, ZONE_PARTS);
+	if (n > ZONE_PARTS)
+		return vio_refuse(why, "--zoned is told too much: each thing once");
+	for (unsigned i = 0; i < n; i++)
+		if (!zone_part(&part[i], z, why))
+			return false;
+	return z->size || vio_refuse(why, "it is not said how large zones are: give --zoned=size=64M");
+}
+
+static struct vio_disk *zoned(struct vio_disk *plain, const struct vio_disk_words *w, const struct vio_arg *a, struct vio_disk_place place,
+    char *why)
+{
+	struct vio_disk_zone_options z;
+
+	if (!a[ZONED].given)
+		return plain;
+	zones_of(a, &z, why);		/* check() has asked */
+	z.image = vio_disk_words_image(w) ? w->file : NULL;
+	z.place = place;
+	return vio_disk_zoned_open(plain, &z, why);
+}
+
 static bool check(const struct vio_arg *a, char *why)
 {
 	struct vio_disk_words w = words_of(a);
+	struct vio_disk_zone_options z;
+
+	if (a[ZONED].given && !zones_of(a, &z, why))
+		return false;
+	if (a[ZONED].given && w.file && vio_disk_words_uri(&w))
+		return vio_refuse(why, "--zoned is for images and ram:SIZE: leave it out with a disk on the network");
 	if (!w.file)
 		return vio_refuse(why, "it is not said which image to serve: add --blk-file=FILE");
 	return vio_disk_words_check(&w, why);
@@ -70,10 +138,13 @@ static bool open_blk(struct vio_unit *u, struct vio_loop *const *loops, unsigned
 	struct vio_disk_words w = words_of(a);
 	w.news = nbd_news;
 	w.news_arg = u;
-	struct vio_disk *disk = vio_disk_words_open(&w, (struct vio_disk_place){ loops, loop_count }, why);
+	struct vio_disk_place place = { loops, loop_count };
+	struct vio_disk *disk = vio_disk_words_open(&w, place, why);
+	if (disk)
+		disk = zoned(disk, &w, a, place, why);
 	if (!disk)
 		return false;
-	if (vio_disk_words_image(&w) && !vio_unit_watch(u, w.file)) {
+	if (vio_disk_words_image(&w) && !disk->zones && !vio_unit_watch(u, w.file)) {
 		vio_disk_close(disk);
 		return vio_refuse(why, "there is no memory for another disk: serve fewer from one process");
 	}

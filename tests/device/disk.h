@@ -51,6 +51,7 @@ static inline void test_disk_do(struct test_disk *t, struct vio_disk_io *io)
 			memset(t->bytes + io->offset, 0xee, io->length);
 			break;
 		case VIO_DISK_FLUSH:
+		case VIO_DISK_ZONE:
 			break;
 		}
 	}

@@ -1,5 +1,5 @@
 /*
- * Block device (virtio 1.4, section 5.2); not zoned, not legacy.
+ * Block device (virtio 1.4, section 5.2); not legacy.
  *
  *   device-readable   header, then what is written or the ranges to discard, zero or erase
  *   device-writable   what is read, then one byte of status
@@ -22,7 +22,8 @@ struct blk_req {
 	struct vio_devq *q;
 	uint8_t *status;
 	uint8_t ranges, range_at;	/* steps of a request that needs several */
-	bool several, cancelled, flush_after;
+	bool several, cancelled, flush_after, zoned;
+	uint8_t zone;			/* enum: what of it an answer has to tell */
 	struct vio_blk_range range[VIO_BLK_RANGES];
 };
 
@@ -79,12 +80,39 @@ static void next_step(struct blk_req *r)
 	answer(r, VIO_BLK_S_OK, 0);
 }
 
+/* ---- Zones: what a disk that has them answers (5.2.6) ---- */
+
+enum { NOTHING_OF_ZONES, APPENDED, REPORTED };
+
+/* The zones' own statuses exist only where zones were negotiated. */
+static uint8_t status_of(const struct blk_req *r, int error)
+{
+	return r->zoned && error > VIO_DISK_ZONE_ERRORS && error < VIO_DISK_ZONE_ERRORS_END ? (uint8_t)(error - VIO_DISK_ZONE_ERRORS) : VIO_BLK_S_IOERR;
+}
+
+static void tell_zone(struct blk_req *r)
+{
+	struct vio_blk_zone_report head = { .nr_zones = vio_le64_of(r->io.length) };
+	vio_le64 at = vio_le64_of(r->io.offset / VIO_BLK_SECTOR);
+	struct vio_cur c = r->chain.w;
+
+	if (r->zone == REPORTED) {
+		vio_cur_put(&c, &head, sizeof head);
+		answer(r, VIO_BLK_S_OK, sizeof head + r->io.length * sizeof(struct vio_blk_zone));
+	} else {
+		vio_cur_put(&c, &at, sizeof at);
+		answer(r, VIO_BLK_S_OK, sizeof at);
+	}
+}
+
 static void done(struct vio_disk_io *io, int error)
 {
 	struct blk_req *r = (struct blk_req *)((char *)io - offsetof(struct blk_req, io));
 
 	if (error || (r->several && r->cancelled))
-		answer(r, VIO_BLK_S_IOERR, 0);
+		answer(r, status_of(r, error), 0);
+	else if (r->zone)
+		tell_zone(r);
 	else if (r->several)
 		next_step(r);
 	else
@@ -94,10 +122,15 @@ static void done(struct vio_disk_io *io, int error)
 /* ---- Requests ---- */
 
 /* Overflow-proof, against the size the disk has now. */
-static bool on_disk(const struct blk *b, uint64_t sector, uint64_t sectors)
+static bool within(const struct blk *b, uint64_t sector, uint64_t sectors, uint32_t mask)
 {
 	uint64_t size = __atomic_load_n(&b->sectors, __ATOMIC_RELAXED);
-	return sector <= size && sectors <= size - sector && !((sector | sectors) & b->block_mask);
+	return sector <= size && sectors <= size - sector && !((sector | sectors) & mask);
+}
+
+static bool on_disk(const struct blk *b, uint64_t sector, uint64_t sectors)
+{
+	return within(b, sector, sectors, b->block_mask);
 }
 
 static void transfer(struct blk *b, struct blk_req *r, uint64_t sector, bool write)
@@ -120,7 +153,9 @@ static void transfer(struct blk *b, struct blk_req *r, uint64_t sector, bool wri
 		io->op = VIO_DISK_READ;
 	}
 	io->length = io->bytes.left;
-	if (io->length % VIO_BLK_SECTOR || !on_disk(b, sector, io->length / VIO_BLK_SECTOR)) {
+	/* Where zones are, the disk says itself what is wrong with a write's place (5.2.6). */
+	uint32_t mask = write && rules(b) & VIO_BLK_ZONED ? 0 : b->block_mask;
+	if (io->length % VIO_BLK_SECTOR || !within(b, sector, io->length / VIO_BLK_SECTOR, mask)) {
 		refuse(r, VIO_BLK_S_IOERR);
 		return;
 	}
@@ -216,6 +251,79 @@ static void lifetime(struct blk *b, struct blk_req *r)
 		tell(r, &life, sizeof life);
 }
 
+/* ---- Zone requests ---- */
+
+static void append(struct blk *b, struct blk_req *r, uint64_t sector)
+{
+	struct vio_disk_io *io = &r->io;
+	uint32_t most = vio_le32_get(b->config.zoned.max_append_sectors);
+
+	io->bytes = r->chain.r;
+	vio_cur_skip(&io->bytes, sizeof(struct vio_blk_req));
+	io->bytes.done = 0;
+	io->length = io->bytes.left;
+	uint64_t sectors = io->length / VIO_BLK_SECTOR;
+	if (b->read_only || r->chain.w.left - 1 != sizeof(vio_le64) || !sectors || io->length % VIO_BLK_SECTOR ||
+	    !within(b, sector, 1, 0)) {
+		refuse(r, VIO_BLK_S_IOERR);
+	} else if (sectors > most) {
+		refuse(r, most ? VIO_BLK_S_ZONE_INVALID_CMD : VIO_BLK_S_UNSUPP);
+	} else {
+		r->zone = APPENDED;
+		io->durable = rules(b) & VIO_BLK_DURABLE;
+		io->offset = sector * VIO_BLK_SECTOR;
+		submit(r);
+	}
+}
+
+static void report(struct blk *b, struct blk_req *r, uint64_t sector)
+{
+	struct vio_disk_io *io = &r->io;
+
+	io->bytes = r->chain.w;
+	io->bytes.left--;
+	if (io->bytes.left < sizeof(struct vio_blk_zone_report)) {
+		refuse(r, VIO_BLK_S_IOERR);
+		return;
+	}
+	if (!within(b, sector, 1, 0)) {
+		refuse(r, VIO_BLK_S_ZONE_INVALID_CMD);
+		return;
+	}
+	vio_cur_skip(&io->bytes, sizeof(struct vio_blk_zone_report));
+	r->zone = REPORTED;
+	io->offset = sector * VIO_BLK_SECTOR;
+	io->length = 0;
+	submit(r);
+}
+
+/* Open, close, finish, reset: data means nothing. */
+static void zone(struct blk *b, struct blk_req *r, uint32_t type, uint64_t sector)
+{
+	static const unsigned char op[] = { VIO_ZONE_APPEND, VIO_ZONE_REPORT, 0, VIO_ZONE_OPEN, 0, VIO_ZONE_CLOSE, 0, VIO_ZONE_FINISH, 0,
+		VIO_ZONE_RESET, 0, VIO_ZONE_RESET_ALL };
+
+	if (!(rules(b) & VIO_BLK_ZONED)) {
+		refuse(r, VIO_BLK_S_UNSUPP);
+		return;
+	}
+	r->io.op = VIO_DISK_ZONE;
+	r->io.zone = (enum vio_disk_zone_op)op[type - VIO_BLK_T_ZONE_APPEND];
+	if (type == VIO_BLK_T_ZONE_APPEND) {
+		append(b, r, sector);
+	} else if (type == VIO_BLK_T_ZONE_REPORT) {
+		report(b, r, sector);
+	} else if (b->read_only) {
+		refuse(r, VIO_BLK_S_IOERR);
+	} else if (type != VIO_BLK_T_ZONE_RESET_ALL && !within(b, sector, 1, 0)) {
+		refuse(r, VIO_BLK_S_ZONE_INVALID_CMD);
+	} else {
+		r->io.offset = type == VIO_BLK_T_ZONE_RESET_ALL ? 0 : sector * VIO_BLK_SECTOR;
+		r->io.length = 0;
+		submit(r);
+	}
+}
+
 /* The 16 bytes of a header that lies in one piece, each word loaded once; nothing aligns it. */
 struct header_words { uint64_t type, sector; } __attribute__((packed, may_alias));
 
@@ -269,6 +377,8 @@ static void serve(struct blk *b, struct vio_devq *q, struct vio_chain *c)
 	r->q = q;
 	r->io.done = done;
 	r->several = r->cancelled = false;
+	r->zone = NOTHING_OF_ZONES;
+	r->zoned = rules(b) & VIO_BLK_ZONED;
 	switch (type) {
 	case VIO_BLK_T_IN:
 		transfer(b, r, sector, false);
@@ -294,7 +404,16 @@ static void serve(struct blk *b, struct vio_devq *q, struct vio_chain *c)
 	case VIO_BLK_T_SECURE_ERASE:
 		ranges(b, r, VIO_DISK_ERASE, VIO_BLK_ERASE, 0);
 		return;
-	default:	/* zone requests among them: ZONED is not offered (5.2.6.2) */
+	case VIO_BLK_T_ZONE_APPEND:
+	case VIO_BLK_T_ZONE_REPORT:
+	case VIO_BLK_T_ZONE_OPEN:
+	case VIO_BLK_T_ZONE_CLOSE:
+	case VIO_BLK_T_ZONE_FINISH:
+	case VIO_BLK_T_ZONE_RESET:
+	case VIO_BLK_T_ZONE_RESET_ALL:
+		zone(b, r, type, sector);
+		return;
+	default:
 		refuse(r, VIO_BLK_S_UNSUPP);
 		return;
 	}
@@ -414,6 +533,7 @@ const struct vio_dev_type vio_dev_blk = {
 	.open = vio_blk_dev_open,
 	.close = vio_blk_dev_close,
 	.config = vio_blk_dev_config,
+	.features_ok = vio_blk_dev_features_ok,
 	.negotiated = vio_blk_dev_negotiated,
 	.reset = vio_blk_dev_reset,
 	.save = vio_blk_dev_save,

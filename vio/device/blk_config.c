@@ -23,8 +23,12 @@ static void settle(struct blk *b)
 		now |= VIO_BLK_ERASE;
 	if (vio_has(f, VIO_BLK_F_LIFETIME))
 		now |= VIO_BLK_LIFETIME;
+	if (vio_has(f, VIO_BLK_F_ZONED))
+		now |= VIO_BLK_ZONED;
 	__atomic_store_n(&b->rules, now, __ATOMIC_RELAXED);
 }
+
+static void fill_zones(struct blk *b, bool zoned);
 
 void vio_blk_dev_negotiated(struct vio_dev *d)
 {
@@ -32,6 +36,8 @@ void vio_blk_dev_negotiated(struct vio_dev *d)
 
 	if (vio_has(d->accepted, VIO_BLK_F_CONFIG_WCE) && !vio_has(d->accepted, VIO_BLK_F_FLUSH))
 		b->config.writeback = 0;	/* 5.2.5.2 */
+	if (b->disk->zones)
+		fill_zones(b, vio_has(d->accepted, VIO_BLK_F_ZONED));
 	settle(b);
 }
 
@@ -53,6 +59,8 @@ void vio_blk_dev_reset(struct vio_dev *d)
 	struct blk *b = blk_of(d);
 
 	b->config.writeback = !b->writethrough;
+	if (b->disk->zones)
+		fill_zones(b, true);
 	__atomic_store_n(&b->rules, VIO_BLK_DURABLE, __ATOMIC_RELAXED);
 }
 
@@ -102,7 +110,7 @@ static void blk_resized(void *arg)
 const unsigned char vio_blk_dev_features[VIO_BLK_DEV_FEATURES] = {
 	VIO_BLK_F_SIZE_MAX, VIO_BLK_F_SEG_MAX, VIO_BLK_F_GEOMETRY, VIO_BLK_F_RO, VIO_BLK_F_BLK_SIZE, VIO_BLK_F_FLUSH,
 	VIO_BLK_F_TOPOLOGY, VIO_BLK_F_CONFIG_WCE, VIO_BLK_F_MQ, VIO_BLK_F_DISCARD, VIO_BLK_F_WRITE_ZEROES,
-	VIO_BLK_F_LIFETIME, VIO_BLK_F_SECURE_ERASE,
+	VIO_BLK_F_LIFETIME, VIO_BLK_F_SECURE_ERASE, VIO_BLK_F_ZONED,
 };
 
 static bool power_of_two(uint32_t n) { return n && !(n & (n - 1)); }
@@ -151,6 +159,36 @@ static void fill_ranges(struct blk *b)
 	b->config.write_zeroes_may_unmap = disk->zero_may_unmap;
 }
 
+/*
+ * 5.2.5: what is told of zones when ZONED is negotiated; all zeroes when a host-aware disk is used as a plain one.  Without a limit
+ * for segments' bytes seg_max * size_max is none either.
+ */
+static void fill_zones(struct blk *b, bool zoned)
+{
+	const struct vio_disk_zones *z = b->disk->zones;
+	uint64_t append = z->max_append / VIO_BLK_SECTOR;
+	uint64_t segs = vio_le32_get(b->config.seg_max), bytes = vio_le32_get(b->config.size_max);
+
+	memset(&b->config.zoned, 0, sizeof b->config.zoned);
+	if (!zoned)
+		return;
+	if (bytes && append > segs * bytes / VIO_BLK_SECTOR)
+		append = segs * bytes / z->granularity * z->granularity / VIO_BLK_SECTOR;
+	b->config.zoned.zone_sectors = vio_le32_of((uint32_t)(z->size / VIO_BLK_SECTOR));
+	b->config.zoned.max_open_zones = vio_le32_of(z->max_open);
+	b->config.zoned.max_active_zones = vio_le32_of(z->max_active);
+	b->config.zoned.max_append_sectors = vio_le32_of((uint32_t)append);
+	b->config.zoned.write_granularity = vio_le32_of(z->granularity);
+	b->config.zoned.model = z->model;
+}
+
+/* 5.2.5.2: a host-managed disk is of no use to a driver that knows no zones. */
+bool vio_blk_dev_features_ok(struct vio_dev *d, struct vio_features accepted)
+{
+	const struct vio_disk_zones *z = blk_of(d)->disk->zones;
+	return !z || z->model != VIO_BLK_Z_HM || vio_has(accepted, VIO_BLK_F_ZONED);
+}
+
 static void fill_config(struct blk *b, const struct vio_blk_options *o, uint32_t seg_max)
 {
 	struct vio_blk_config *c = &b->config;
@@ -166,6 +204,8 @@ static void fill_config(struct blk *b, const struct vio_blk_options *o, uint32_t
 	c->num_queues = vio_le16_of(o->queues);
 	fill_topology(b);
 	fill_ranges(b);
+	if (b->disk->zones)
+		fill_zones(b, true);
 }
 
 /* A feature is offered only where the disk below has it. */
@@ -182,6 +222,7 @@ static void drop_features(struct blk *b, const struct vio_blk_options *o)
 		{ VIO_BLK_F_WRITE_ZEROES, disk->can_zero && !b->read_only },
 		{ VIO_BLK_F_SECURE_ERASE, disk->can_erase && !b->read_only },
 		{ VIO_BLK_F_LIFETIME, disk->has_lifetime },
+		{ VIO_BLK_F_ZONED, disk->zones },
 	};
 
 	for (unsigned i = 0; i < sizeof has / sizeof has[0]; i++)

@@ -11,7 +11,7 @@ enum {
 };
 
 /* What settles how requests are served; read by the queues' threads, written in the home thread only. */
-enum { VIO_BLK_DURABLE = 1, VIO_BLK_DISCARD = 2, VIO_BLK_ZEROES = 4, VIO_BLK_ERASE = 8, VIO_BLK_LIFETIME = 16 };
+enum { VIO_BLK_DURABLE = 1, VIO_BLK_DISCARD = 2, VIO_BLK_ZEROES = 4, VIO_BLK_ERASE = 8, VIO_BLK_LIFETIME = 16, VIO_BLK_ZONED = 32 };
 
 struct blk_queue {
 	struct vio_disk_chan *chan;
@@ -43,6 +43,7 @@ void vio_blk_dev_reset(struct vio_dev *d);
 size_t vio_blk_dev_save(struct vio_dev *d, void *to, size_t room);
 const char *vio_blk_dev_load(struct vio_dev *d, const void *from, size_t n);
 void vio_blk_dev_tell_size(struct blk *b);	/* the disk's size goes into the config space, and the driver is told */
-enum { VIO_BLK_DEV_FEATURES = 13 };
+bool vio_blk_dev_features_ok(struct vio_dev *d, struct vio_features accepted);
+enum { VIO_BLK_DEV_FEATURES = 14 };
 extern const unsigned char vio_blk_dev_features[VIO_BLK_DEV_FEATURES];
 #endif

@@ -8,17 +8,17 @@
 #include <vio/ring/freestanding.h>
 
 enum {
-	HEAD_BYTES = sizeof(struct vio_blk_req) + 1,		/* header and status byte, mapped together */
-	BUFS = VIO_BLK_DRV_INDIRECT,				/* of a chain: header in two pieces at most, data, status */
+	HEAD_BYTES = sizeof(struct vio_blk_req) + sizeof(vio_le64) + 1,	/* header, append_sector, status byte, mapped together */
+	BUFS = VIO_BLK_DRV_INDIRECT,				/* of a chain: header and answer in four pieces at most, data */
 	NO_STATUS = 0xff
 };
-VIO_STATIC_ASSERT(offsetof(struct vio_blk_request, answer) == sizeof(struct vio_blk_req), "mapped together");
+VIO_STATIC_ASSERT(offsetof(struct vio_blk_request, answer) == HEAD_BYTES - 1, "mapped together");
 
 struct vio_features vio_blk_drives(void)
 {
 	static const unsigned char bits[] = {
 		VIO_BLK_F_SIZE_MAX, VIO_BLK_F_SEG_MAX, VIO_BLK_F_RO, VIO_BLK_F_BLK_SIZE, VIO_BLK_F_FLUSH, VIO_BLK_F_CONFIG_WCE,
-		VIO_BLK_F_MQ, VIO_BLK_F_DISCARD, VIO_BLK_F_WRITE_ZEROES, VIO_BLK_F_LIFETIME, VIO_BLK_F_SECURE_ERASE,
+		VIO_BLK_F_MQ, VIO_BLK_F_DISCARD, VIO_BLK_F_WRITE_ZEROES, VIO_BLK_F_LIFETIME, VIO_BLK_F_SECURE_ERASE, VIO_BLK_F_ZONED,
 		VIO_F_INDIRECT_DESC, VIO_F_EVENT_IDX, VIO_F_VERSION_1, VIO_F_ACCESS_PLATFORM, VIO_F_RING_PACKED, VIO_F_IN_ORDER,
 		VIO_F_ORDER_PLATFORM, VIO_F_NOTIFICATION_DATA, VIO_F_RING_RESET, VIO_F_SUSPEND,
 	};
@@ -80,6 +80,36 @@ static bool read_limits(struct vio_blk *b)
 	return true;
 }
 
+/*
+ * A model that nobody knows is none.  Limits that make no sense become such that they forbid more, not less: the device is asked
+ * nothing that it could not mean.
+ */
+static bool read_zones(struct vio_blk *b)
+{
+	struct vio_blk_config c;
+
+	if (!vio_drv_has(&b->drv, VIO_BLK_F_ZONED))
+		return true;
+	if (!READ(b, zoned, &c.zoned))
+		return false;
+	b->model = c.zoned.model;
+	b->zone_sectors = vio_le32_get(c.zoned.zone_sectors);
+	b->write_granularity = vio_le32_get(c.zoned.write_granularity);
+	if (b->model != VIO_BLK_Z_HM && b->model != VIO_BLK_Z_HA) {
+		b->model = VIO_BLK_Z_NONE;	/* 5.2.5: all other fields mean nothing */
+		b->zone_sectors = b->write_granularity = 0;
+		return true;
+	}
+	if (!b->zone_sectors)
+		return vio_drv_fail(&b->drv, "the device says that it has zones, and that they have no sectors");
+	if (b->write_granularity < VIO_BLK_SECTOR || b->write_granularity % VIO_BLK_SECTOR)
+		return vio_drv_fail(&b->drv, "the device says that its zones are written by parts of sectors");
+	b->max_open_zones = vio_le32_get(c.zoned.max_open_zones);
+	b->max_active_zones = vio_le32_get(c.zoned.max_active_zones);
+	b->max_append_sectors = vio_le32_get(c.zoned.max_append_sectors);
+	return true;
+}
+
 static bool read_config(struct vio_blk *b, uint16_t queues_wanted)
 {
 	uint8_t writeback = vio_drv_has(&b->drv, VIO_BLK_F_FLUSH);	/* 5.2.5.1: without CONFIG_WCE, what FLUSH implies */
@@ -88,7 +118,7 @@ static bool read_config(struct vio_blk *b, uint16_t queues_wanted)
 	b->blk_size = VIO_BLK_SECTOR;
 	b->seg_max = VIO_BLK_DRV_SEGS;
 	b->size_max = UINT32_MAX;
-	if (!read_capacity(b) || !read_limits(b))
+	if (!read_capacity(b) || !read_limits(b) || !read_zones(b))
 		return false;
 	if (vio_drv_has(&b->drv, VIO_BLK_F_CONFIG_WCE) && !READ(b, writeback, &writeback))
 		return false;
@@ -188,6 +218,9 @@ bool vio_blk_start(struct vio_blk *b, struct vio_drv_port *port, const struct vi
 	}
 	if (!vio_features_none(s->wanted))
 		wanted = vio_features_and(wanted, s->wanted);
+	/* 5.2.5.1: never both with a host-managed disk, and which model it is stands in the config space, behind the features */
+	if (vio_has(wanted, VIO_BLK_F_ZONED) && vio_has(port->ops->features(port), VIO_BLK_F_ZONED))
+		vio_features_drop(&wanted, VIO_BLK_F_DISCARD);
 	if (!vio_drv_begin(&b->drv, port, VIO_ID_BLK, wanted, NULL))
 		return false;
 	if (read_config(b, s->queues) && start_queues(b, s))
@@ -227,7 +260,7 @@ bool vio_blk_stop(struct vio_blk *b)
 
 static bool reads_device(uint32_t type)
 {
-	return type == VIO_BLK_T_IN || type == VIO_BLK_T_GET_ID || type == VIO_BLK_T_GET_LIFETIME;
+	return type == VIO_BLK_T_IN || type == VIO_BLK_T_GET_ID || type == VIO_BLK_T_GET_LIFETIME || type == VIO_BLK_T_ZONE_REPORT;
 }
 
 static enum vio_dir direction(const struct vio_blk_request *r)
@@ -248,7 +281,7 @@ static bool ranges_allowed(const struct vio_blk *b, const struct vio_blk_request
 	uint32_t n = r->len / (uint32_t)sizeof(struct vio_blk_range);
 	uint32_t flags = feature == VIO_BLK_F_WRITE_ZEROES ? VIO_BLK_RANGE_UNMAP : 0;
 
-	if (!vio_drv_has(&b->drv, feature) || b->read_only)
+	if (!vio_drv_has(&b->drv, feature) || b->read_only || b->model == VIO_BLK_Z_HM)
 		return false;
 	if (n == 0 || r->len % sizeof(struct vio_blk_range) || n > max_seg)
 		return false;
@@ -263,11 +296,37 @@ static bool ranges_allowed(const struct vio_blk *b, const struct vio_blk_request
 	return true;
 }
 
+/* 5.2.6.1, of zones.  Where the write pointer is only the device knows for sure: what is behind a zone's end is not asked. */
+static bool zone_allowed(const struct vio_blk *b, const struct vio_blk_request *r)
+{
+	uint32_t at = r->type != VIO_BLK_T_ZONE_RESET_ALL && b->zone_sectors ? (uint32_t)(r->sector % b->zone_sectors) : 0;
+	uint32_t granularity = b->write_granularity ? b->write_granularity : 1;
+
+	if (b->model == VIO_BLK_Z_NONE || !on_disk(b, r->sector, 1))
+		return false;
+	if (r->type == VIO_BLK_T_ZONE_REPORT)
+		return r->len >= sizeof(struct vio_blk_zone_report);
+	if (at || b->read_only)
+		return false;
+	if (r->type != VIO_BLK_T_ZONE_APPEND)
+		return r->len == 0;
+	return r->len && r->len % granularity == 0 && r->len / VIO_BLK_SECTOR <= b->max_append_sectors &&
+	    r->len / VIO_BLK_SECTOR <= b->zone_sectors;
+}
+
 static bool allowed(const struct vio_blk *b, const struct vio_blk_request *r)
 {
 	if (r->len && !r->data)
 		return false;
 	switch (r->type) {
+	case VIO_BLK_T_ZONE_APPEND:
+	case VIO_BLK_T_ZONE_REPORT:
+	case VIO_BLK_T_ZONE_OPEN:
+	case VIO_BLK_T_ZONE_CLOSE:
+	case VIO_BLK_T_ZONE_FINISH:
+	case VIO_BLK_T_ZONE_RESET:
+	case VIO_BLK_T_ZONE_RESET_ALL:
+		return zone_allowed(b, r);
 	case VIO_BLK_T_IN:
 	case VIO_BLK_T_OUT:
 		return r->len && r->len % VIO_BLK_SECTOR == 0 && on_disk(b, r->sector, r->len / VIO_BLK_SECTOR) &&
@@ -305,7 +364,7 @@ static bool map(struct vio_blk *b, struct vio_blk_request *r)
 	const struct vio_platform *pf = platform(b);
 
 	r->data_bufs = 0;
-	r->head_bufs = (uint8_t)pf->ops->map(pf->arg, &r->header, HEAD_BYTES, VIO_BOTH_WAYS, r->head_buf, 2);
+	r->head_bufs = (uint8_t)pf->ops->map(pf->arg, &r->header, HEAD_BYTES, VIO_BOTH_WAYS, r->head_buf, 3);
 	if (r->len && r->head_bufs)
 		r->data_bufs = (uint8_t)pf->ops->map(pf->arg, r->data, r->len, direction(r), r->data_buf, b->seg_max);
 	if (r->head_bufs && (!r->len || r->data_bufs))
@@ -333,31 +392,38 @@ static unsigned add_data(const struct vio_blk *b, const struct vio_blk_request *
 	return n;
 }
 
-/* Lay out the chain: header, data, status.  How many buffers, *readable of them readable; 0: too many for the device. */
-static unsigned lay_out(const struct vio_blk *b, const struct vio_blk_request *r, struct vio_buf out[BUFS], unsigned *readable)
+/* Bytes [from, to) of the header and what follows it, which may lie in two pieces. */
+static unsigned cut_head(const struct vio_blk_request *r, uint32_t from, uint32_t to, struct vio_buf *out)
 {
-	uint32_t left = sizeof r->header;
-	struct vio_buf answer = { 0, 1 };
-	unsigned n = 0, data;
+	unsigned n = 0;
+	uint32_t at = 0;
 
 	for (unsigned i = 0; i < r->head_bufs; i++) {
 		struct vio_buf piece = r->head_buf[i];
-		uint32_t part = piece.len < left ? piece.len : left;
-		if (part)
-			out[n++] = (struct vio_buf){ piece.addr, part };
-		if (part < piece.len)
-			answer.addr = piece.addr + part;
-		left -= part;
+		uint32_t begin = from > at ? from - at : 0, end = to > at ? to - at : 0;
+		if (end > piece.len)
+			end = piece.len;
+		if (begin < end)
+			out[n++] = (struct vio_buf){ piece.addr + begin, end - begin };
+		at += piece.len;
 	}
+	return n;
+}
+
+/* Lay out the chain: header, data, answer.  How many buffers, *readable of them readable; 0: too many for the device. */
+static unsigned lay_out(const struct vio_blk *b, const struct vio_blk_request *r, struct vio_buf out[BUFS], unsigned *readable)
+{
+	uint32_t answer = r->type == VIO_BLK_T_ZONE_APPEND ? offsetof(struct vio_blk_request, append_sector) :
+	    offsetof(struct vio_blk_request, answer);
+	unsigned n = cut_head(r, 0, sizeof r->header, out), data = add_data(b, r, out + n);
+
 	*readable = n;
-	data = add_data(b, r, out + n);
 	if (!data && r->len)
 		return 0;
 	n += data;
 	if (direction(r) == VIO_TO_DEVICE)
 		*readable = n;
-	out[n++] = answer;
-	return n;
+	return n + cut_head(r, answer, HEAD_BYTES, out + n);
 }
 
 bool vio_blk_submit(struct vio_blk *b, uint16_t queue, struct vio_blk_request *r)
@@ -374,7 +440,9 @@ bool vio_blk_submit(struct vio_blk *b, uint16_t queue, struct vio_blk_request *r
 		r->status = VIO_BLK_S_LOST;
 		return false;
 	}
-	bool placed = r->type == VIO_BLK_T_IN || r->type == VIO_BLK_T_OUT;	/* 5.2.6.1: sector is 0 for all others */
+	/* 5.2.6.1: sector is 0 for all but reads, writes and those of one zone */
+	bool placed = r->type == VIO_BLK_T_IN || r->type == VIO_BLK_T_OUT ||
+	    (r->type >= VIO_BLK_T_ZONE_APPEND && r->type < VIO_BLK_T_ZONE_RESET_ALL);
 	r->header = (struct vio_blk_req){ vio_le32_of(r->type), vio_le32_of(0), vio_le64_of(placed ? r->sector : 0) };
 	if (!map(b, r))
 		return false;
@@ -395,16 +463,30 @@ void vio_blk_kick(struct vio_blk *b, uint16_t queue)
 	vio_drv_kick(&b->drv, queue, &b->q[queue]);
 }
 
+/* Somewhere in the zone, or the device lies. */
+static void finish_append(const struct vio_blk *b, struct vio_blk_request *r)
+{
+	uint64_t at = vio_le64_get(*(volatile vio_le64 *)&r->append_sector);
+
+	if (at < r->sector || at - r->sector > b->zone_sectors - r->len / VIO_BLK_SECTOR)
+		r->status = VIO_BLK_S_IOERR;
+	else
+		r->sector = at;
+}
+
 /* The device has used r's chain, len bytes of it written. */
 static struct vio_blk_request *finish(struct vio_blk *b, struct vio_blk_request *r, uint32_t len)
 {
 	unmap(b, r);
 	r->status = *(volatile uint8_t *)&r->answer;
-	if (r->status > VIO_BLK_S_UNSUPP)		/* never written, or no status there is */
+	uint8_t most = b->model == VIO_BLK_Z_NONE ? VIO_BLK_S_UNSUPP : VIO_BLK_S_ZONE_ACTIVE_RESOURCE;
+	if (r->status > most)				/* never written, or no status there is */
 		r->status = VIO_BLK_S_IOERR;
 	r->got = !reads_device(r->type) ? 0 : len < r->len ? len : r->len;
 	if (r->type == VIO_BLK_T_IN && r->status == VIO_BLK_S_OK && r->got < r->len)
 		r->status = VIO_BLK_S_IOERR;		/* 2.7.8.3: bytes past len are not what was read */
+	if (r->type == VIO_BLK_T_ZONE_APPEND && r->status == VIO_BLK_S_OK)
+		finish_append(b, r);
 	return r;
 }
 

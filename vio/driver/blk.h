@@ -20,19 +20,20 @@ enum { VIO_BLK_DRV_QUEUES = 16, VIO_BLK_DRV_SEGS = 64 };
 enum { VIO_BLK_S_LOST = 254 };	/* not the device's: it was reset, broke, or did not answer in time */
 
 struct vio_blk_request {
-	/* The device reads the header and writes the answer: they must be memory the platform can map. */
+	/* The device reads the header and writes what follows: they must be memory the platform can map. */
 	struct vio_blk_req header;
+	vio_le64 append_sector;		/* written for an append only */
 	uint8_t answer;
 	/* The caller's. */
 	uint8_t status;			/* VIO_BLK_S_*, checked */
 	uint32_t type;			/* VIO_BLK_T_* */
-	uint64_t sector;
+	uint64_t sector;		/* of an append that went well: where the data is */
 	void *data;			/* or NULL, with len 0 */
 	uint32_t len;			/* bytes */
 	uint32_t got;			/* bytes of data the device has written */
 	void *cookie;
 	/* The driver's. */
-	struct vio_buf head_buf[2];	/* header and answer */
+	struct vio_buf head_buf[3];	/* header and answer */
 	struct vio_buf data_buf[VIO_BLK_DRV_SEGS];
 	uint8_t head_bufs, data_bufs;
 	struct vio_blk_request *next;
@@ -43,7 +44,7 @@ struct vio_blk_queue_memory {
 	struct vio_drvq_slot *slots;	/* size */
 	struct vio_split_desc *indirect;	/* size * VIO_BLK_DRV_INDIRECT, mappable in one piece; NULL: none */
 };
-enum { VIO_BLK_DRV_INDIRECT = VIO_BLK_DRV_SEGS + 3 };
+enum { VIO_BLK_DRV_INDIRECT = VIO_BLK_DRV_SEGS + 4 };
 
 struct vio_blk_setup {
 	uint16_t queues;		/* wanted; b->queues is what there is */
@@ -62,6 +63,10 @@ struct vio_blk {
 	uint32_t max_discard_sectors, max_discard_seg, max_write_zeroes_sectors, max_write_zeroes_seg;
 	uint32_t max_secure_erase_sectors, max_secure_erase_seg;
 	bool read_only, writeback;
+	/* Zones (5.2.5): model VIO_BLK_Z_NONE: there are none.  Reports come as struct vio_blk_zone_report and zones in data. */
+	uint8_t model;
+	uint32_t zone_sectors, max_open_zones, max_active_zones, max_append_sectors;
+	uint32_t write_granularity;	/* bytes */
 	/* The driver's. */
 	uint16_t stopped;		/* bit i: queue i */
 	struct vio_blk_request *finished;	/* of queue 0: finished while vio_blk_do() waited for another */

@@ -71,6 +71,21 @@ struct vio_disk *vio_disk_nbd_open(const struct vio_disk_nbd_options *o, char *w
 struct vio_sandbox_options;
 void vio_disk_nbd_grant(const struct vio_disk *d, struct vio_sandbox_options *o);
 
+/*
+ * Zones on a plain disk, which it closes with itself (also when it fails).  Their state is kept in a file beside the image,
+ * IMAGE.zones, which is made when it is missing: then all are empty.
+ */
+struct vio_disk_zone_options {
+	const char *image;		/* NULL: in memory, nothing is kept */
+	uint64_t size, capacity;	/* bytes of a zone, and how many can be written; capacity 0: all */
+	uint32_t conventional;		/* so many at the front are written anywhere */
+	uint32_t max_open, max_active;	/* 0: no limit */
+	uint32_t append;		/* bytes; 0: no append */
+	bool host_aware;		/* sequential writes are preferred, not required */
+	struct vio_disk_place place;	/* the inner disk's */
+};
+struct vio_disk *vio_disk_zoned_open(struct vio_disk *inner, const struct vio_disk_zone_options *o, char *why);
+
 /* Wraps another disk and closes it with itself. */
 struct vio_disk_faults {
 	unsigned fail_nth;		/* the n-th request (from 1) of each channel fails with error; 0: none */

@@ -6,6 +6,7 @@
  */
 #include <vio/host/disk.h>
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -56,6 +57,9 @@ static void submit(struct vio_disk_chan *c, struct vio_disk_io *io)
 	case VIO_DISK_ERASE:
 		clear(r, io->offset, io->length);
 		break;
+	case VIO_DISK_ZONE:
+		io->done(io, ENOTSUP);
+		return;
 	}
 	io->done(io, 0);
 }

@@ -188,6 +188,8 @@ bool vio_step_next(const struct vio_file *f, struct vio_disk_io *io, struct vio_
 	case VIO_DISK_ERASE:
 		next_ioctl(io, s, BLKSECDISCARD);
 		break;
+	case VIO_DISK_ZONE:
+		assert(io->op != VIO_DISK_ZONE);	/* disk_zone.c keeps these */
 	}
 	set_state(io, state(io) | s->kind);
 	return true;

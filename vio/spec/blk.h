@@ -67,7 +67,15 @@ enum {	/* 5.2.6 request types */
 	VIO_BLK_T_ZONE_RESET_ALL = 26
 };
 
-enum { VIO_BLK_S_OK = 0, VIO_BLK_S_IOERR = 1, VIO_BLK_S_UNSUPP = 2 };
+enum {
+	VIO_BLK_S_OK = 0,
+	VIO_BLK_S_IOERR = 1,
+	VIO_BLK_S_UNSUPP = 2,
+	VIO_BLK_S_ZONE_INVALID_CMD = 3,
+	VIO_BLK_S_ZONE_UNALIGNED_WP = 4,
+	VIO_BLK_S_ZONE_OPEN_RESOURCE = 5,
+	VIO_BLK_S_ZONE_ACTIVE_RESOURCE = 6
+};
 enum { VIO_BLK_SECTOR = 512, VIO_BLK_ID_BYTES = 20 };
 
 struct vio_blk_req { vio_le32 type, reserved; vio_le64 sector; };	/* then data, then the status byte */
@@ -76,4 +84,20 @@ enum { VIO_BLK_RANGE_UNMAP = 1 };
 struct vio_blk_lifetime { vio_le16 pre_eol_info, device_lifetime_est_typ_a, device_lifetime_est_typ_b; };
 VIO_STATIC_ASSERT(sizeof(struct vio_blk_req) == 16 && sizeof(struct vio_blk_range) == 16, "5.2.6");
 VIO_STATIC_ASSERT(sizeof(struct vio_blk_lifetime) == 6, "5.2.6");
+
+enum { VIO_BLK_Z_NONE = 0, VIO_BLK_Z_HM = 1, VIO_BLK_Z_HA = 2 };	/* 5.2.5 model: host-managed, host-aware */
+enum { VIO_BLK_ZT_CONV = 1, VIO_BLK_ZT_SWR = 2, VIO_BLK_ZT_SWP = 3 };	/* 5.2.6 z_type: sequential write required, preferred */
+enum {	/* 5.2.6 z_state */
+	VIO_BLK_ZS_NOT_WP = 0,
+	VIO_BLK_ZS_EMPTY = 1,
+	VIO_BLK_ZS_IOPEN = 2,
+	VIO_BLK_ZS_EOPEN = 3,
+	VIO_BLK_ZS_CLOSED = 4,
+	VIO_BLK_ZS_RDONLY = 13,
+	VIO_BLK_ZS_FULL = 14,
+	VIO_BLK_ZS_OFFLINE = 15
+};
+struct vio_blk_zone_report { vio_le64 nr_zones; uint8_t reserved[56]; };	/* then so many of these */
+struct vio_blk_zone { vio_le64 z_cap, z_start, z_wp; uint8_t z_type, z_state, reserved[38]; };
+VIO_STATIC_ASSERT(sizeof(struct vio_blk_zone_report) == 64 && sizeof(struct vio_blk_zone) == 64, "5.2.6");
 #endif
