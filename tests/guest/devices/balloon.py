@@ -16,7 +16,8 @@ SECONDS = 30
 
 
 class Job(Device):
-	KINDS = ("uml",)                # QEMU has no front end for it
+	KINDS = ("uml",)
+	WHY_NOT = "QEMU has no front end for it"
 	UML_MODULES = ("virtio_balloon",)
 	ROWS = (
 		("the driver's features: all but reports with the one, reports with the other", "", ("features",)),

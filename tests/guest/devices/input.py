@@ -24,7 +24,8 @@ def libevdev():
 
 
 class Job(Device):
-	KINDS = ("qemu",)               # Debian's user-mode kernel has no driver
+	KINDS = ("qemu",)
+	WHY_NOT = "its kernel has no driver"
 	MODULES = ("virtio_input", "evdev")
 	ROWS = (
 		("names, serial numbers, ids, properties, codes and axes are what they are", "input-dev-1",
