@@ -1,6 +1,7 @@
 /* The SCSI device over time: config space, reset, units that come and go, events, task management over queues, saved state. */
 #include "scsi_rig.h"
 #include <vio/host/disk.h>
+#include <vio/host/keep.h>
 
 static void count(void *arg) { ++*(unsigned *)arg; }
 
@@ -449,6 +450,72 @@ static void reset_ends_functions(void **state)
 	scsi_close(b);
 }
 
+/* ---- A daemon that died ---- */
+
+static void note_stop(void *arg, unsigned queue, uint32_t base) { (void)queue; *(uint32_t *)arg = base; }
+
+/* Stop the request queue as a crash would, and start it anew with the journal. */
+static void die_and_come_back(struct scsi_rig *b, void *journal)
+{
+	struct vio_queue_start s = { .place = b->g->q[REQUESTS].place, .journal = journal };
+
+	vio_dev_queue_stop(b->g->dev, REQUESTS, true, note_stop, &s.base);
+	assert_null(vio_dev_queue_start(b->g->dev, REQUESTS, &s));
+	vio_dev_queue_enable(b->g->dev, REQUESTS, true);
+	vio_dev_queue_turn(b->g->dev, REQUESTS);
+	vio_loop_pump(&b->g->wire, 100);
+}
+
+/* What it is asked is done, but the answer is lost with the one who did it; the next one does it again.  The status. */
+static uint8_t done_twice(struct scsi_rig *b, void *journal, const uint8_t *cdb, size_t cdb_len, const void *out, size_t out_len)
+{
+	rig_rewind(b->g);
+	struct ask a = scsi_ask(b, cdb, cdb_len, out, out_len, 0);
+	vio_devq_drop(&b->g->dev->queue[REQUESTS].ring);
+	scsi_add(b, &a);
+	assert_null(rig_get(b->g, REQUESTS, NULL));
+	die_and_come_back(b, journal);
+	assert_ptr_equal(rig_get(b->g, REQUESTS, NULL), a.w);
+	assert_null(rig_get(b->g, REQUESTS, NULL));
+	scsi_take(b, &a);
+	assert_int_equal(b->response, VIO_SCSI_S_OK);
+	return b->status;
+}
+
+static void what_is_done_again(void **state)
+{
+	void *journal = aligned_alloc(64, vio_journal_bytes(RIG_SIZE, false));
+	struct vio_keep *keep = vio_keep_memory_open();
+	struct scsi_rig *b = scsi_new();
+	unsigned char data[1024];
+	uint8_t list[24] = { [15] = 7 };
+
+	(void)state;
+	b->luns[0].keep = keep;
+	scsi_begin(b, BITS(USUAL));
+	scsi_settle(b);
+	memset(journal, 0, vio_journal_bytes(RIG_SIZE, false));
+	die_and_come_back(b, journal);
+	/* COMPARE AND WRITE: the medium has what it writes */
+	memcpy(data, b->t[0]->bytes, 512);
+	memset(data + 512, 0x42, 512);
+	assert_int_equal(done_twice(b, journal, CDB(0x89, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0), data, 1024), 0);
+	assert_int_equal(b->residual, 0);
+	assert_memory_equal(b->t[0]->bytes, data + 512, 512);
+	check(b, VIO_SENSE_MISCOMPARE, 0x1d00, CDB(0x89, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0), data, 1024, 0);	/* a new one */
+	data[512]++;				/* it had miscompared the first time: it does again */
+	assert_int_equal(done_twice(b, journal, CDB(0x89, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0), data, 1024), 2);
+	/* PERSISTENT RESERVE OUT: REGISTER with key 0 would be a conflict with itself */
+	b->id = 77;
+	assert_int_equal(done_twice(b, journal, CDB(0x5f, 0, 0, 0, 0, 0, 0, 0, 24, 0), list, 24), 0);
+	assert_int_equal(scsi_run(b, CDB(0x5f, 0, 0, 0, 0, 0, 0, 0, 24, 0), list, 24, 0), VIO_SAM_RESERVATION_CONFLICT);
+	good(b, CDB(0x5e, 0, 0, 0, 0, 0, 0, 0, 16, 0), NULL, 0, 16);
+	assert_memory_equal(b->in, "\0\0\0\1\0\0\0\x08\0\0\0\0\0\0\0\7", 16);	/* generation 1: once */
+	scsi_close(b);
+	vio_keep_close(keep);
+	free(journal);
+}
+
 /* ---- Operator ---- */
 
 static bool sum_up(void *arg, const struct vio_scsi_dev_unit *u)
@@ -604,6 +671,7 @@ static const struct CMUnitTest tests[] = {
 	T(a_nexus_is_all_of_a_target, "I_T NEXUS RESET"),
 	T(many_functions, "more functions than places: none is lost"),
 	T(reset_ends_functions, "a device reset while a function waits"),
+	T(what_is_done_again, "what a daemon that died had done already is not done twice"),
 	T(what_happened_is_counted, "commands, bytes and failures are counted by unit"),
 	T(the_operator_sets_the_cache, "the operator switches the write cache, and the guest is told"),
 	T(options_are_refused, "options that can't be are refused in a sentence"),

@@ -27,7 +27,7 @@ bool vio_scsi_dev_on_medium(struct scsi_req *r, uint64_t lba, uint64_t blocks)
 {
 	uint64_t size = scsi_blocks(r->unit);
 
-	if (lba <= size && blocks <= size - lba && (lba < size || !size || blocks == 0))
+	if (lba <= size && blocks <= size - lba)
 		return true;
 	r->sense.has_information = true;
 	r->sense.information = lba;

@@ -67,6 +67,7 @@ struct scsi_lane {
 	uint64_t commands, bytes_read, bytes_written, failed, conflicts, aborted;
 	struct scsi_unit *unit;
 	struct vio_dev_call call;
+	uint8_t apart[64];			/* neighbours have other threads */
 };
 
 struct scsi_registrant { char name[64]; uint64_t key; };	/* name is NUL-padded */
@@ -103,7 +104,6 @@ struct scsi_unit {
 	struct scsi_pr pr;
 	struct scsi_req *compare_first, **compare_last;	/* COMPARE AND WRITE: one at a time */
 	bool comparing;
-	struct vio_dev_call answer[VIO_SCSI_REQUEST_QUEUES];
 	struct scsi_lane lane[VIO_SCSI_REQUEST_QUEUES];
 };
 
@@ -262,7 +262,7 @@ const char *vio_scsi_dev_new_unit(struct scsi *s, const struct vio_scsi_lun *o, 
 /* All queues give up what they have of the unit, then drained() is called. */
 void vio_scsi_dev_drain(struct scsi_unit *u, void (*drained)(struct scsi_unit *u));
 /* In a queue's thread: its last request has ended while it is drained. */
-void vio_scsi_dev_lane_empty(struct scsi_unit *u, unsigned lane);
+void vio_scsi_dev_lane_emptied(struct scsi_unit *u, unsigned lane);
 void vio_scsi_dev_lane_close(struct scsi_queue *sq, struct scsi_lane *l);
 /* As after power on or a reset. */
 void vio_scsi_dev_unit_reset(struct scsi_unit *u, enum attention why);

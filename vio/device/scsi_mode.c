@@ -259,7 +259,7 @@ static void adopt(struct scsi_req *r, uint32_t f)
 
 	scsi_set(u, f & changeable(u));
 	scsi_clear(u, ~f & changeable(u));
-	if (!(before & UNIT_WCE) || f & UNIT_WCE || !u->disk || u->type != VIO_SCSI_DISK) {
+	if (!(before & UNIT_WCE) || f & UNIT_WCE || !(before & UNIT_MEDIUM) || u->type != VIO_SCSI_DISK) {
 		vio_scsi_dev_good(r);
 		return;
 	}

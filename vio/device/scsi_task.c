@@ -207,7 +207,7 @@ void vio_scsi_dev_end(struct scsi_req *r)
 	if (r->tmfs)
 		vio_scsi_dev_tmf_ended(r);
 	if (u && --u->lane[lane].inflight == 0 && u->lane[lane].draining)
-		vio_scsi_dev_lane_empty(u, lane);
+		vio_scsi_dev_lane_emptied(u, lane);
 }
 
 void vio_scsi_dev_good(struct scsi_req *r)
@@ -527,7 +527,7 @@ void vio_scsi_dev_begin(struct scsi *s, struct vio_devq *q, struct vio_chain *c)
 	clear(r, q);
 	r->sense_size = sense_size;
 	r->in = c->w;
-	vio_cur_skip(&r->in, sizeof(struct vio_scsi_resp) + sense_size);
+	vio_cur_skip(&r->in, sizeof(struct vio_scsi_resp) + (uint64_t)sense_size);
 	r->in.done = 0;
 	r->out = c->r;
 	if (!vio_cur_get(&r->out, &h, sizeof h) || !take_cdb(s, r, cdb_size)) {

@@ -245,14 +245,24 @@ static void lane_answered(void *arg)
 		u->drained(u);
 }
 
-void vio_scsi_dev_lane_empty(struct scsi_unit *u, unsigned lane)
+/* By a message to this thread, so that a channel is never closed from inside its own call. */
+static void leave_lane(void *arg)
+{
+	struct scsi_lane *l = arg;
+	struct scsi_unit *u = l->unit;
+
+	vio_scsi_dev_lane_close(&u->s->queue[l - u->lane], l);
+	l->call = (struct vio_dev_call){ .fn = lane_answered, .arg = l };
+	vio_dev_post(&u->s->dev, VIO_SCSI_Q_CONTROL, &l->call);
+}
+
+void vio_scsi_dev_lane_emptied(struct scsi_unit *u, unsigned lane)
 {
 	struct scsi_lane *l = &u->lane[lane];
 
 	l->draining = false;
-	vio_scsi_dev_lane_close(&u->s->queue[lane], l);
-	l->call = (struct vio_dev_call){ .fn = lane_answered, .arg = l };
-	vio_dev_post(&u->s->dev, VIO_SCSI_Q_CONTROL, &l->call);
+	l->call = (struct vio_dev_call){ .fn = leave_lane, .arg = l };
+	vio_dev_post(&u->s->dev, VIO_SCSI_Q_REQUEST + lane, &l->call);
 }
 
 /* In the queue's thread.  What is in flight is cut off where the unit goes, and ends by itself where only its medium does. */
@@ -271,7 +281,7 @@ static void drain_lane(void *arg)
 			vio_scsi_dev_abort(r, VIO_SCSI_S_TRANSPORT_FAILURE);
 	}
 	if (--l->inflight == 0)
-		vio_scsi_dev_lane_empty(u, lane);
+		vio_scsi_dev_lane_emptied(u, lane);
 }
 
 void vio_scsi_dev_drain(struct scsi_unit *u, void (*drained)(struct scsi_unit *u))
