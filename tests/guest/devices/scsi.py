@@ -27,6 +27,7 @@ class Job(Device):
 		("mode pages are told, the write cache is switched off and on", "", ("modes", "cache")),
 		("log pages, REQUEST SENSE, TEST UNIT READY", "", ("logs", "sense", "ready")),
 		("what it does not know it refuses, in sense data", "", ("unknown", "beyond")),
+		("protection information goes with the data, where the front end passes it on", "", ("protected",)),
 		("UNMAP and WRITE SAME, read back", "", ("unmap", "same")),
 		("COMPARE AND WRITE, once it compares and once not", "", ("compare",)),
 		("VERIFY, WRITE AND VERIFY, GET LBA STATUS, SYNCHRONIZE CACHE", "", ("verify", "status", "sync")),
@@ -55,9 +56,9 @@ class Job(Device):
 		for number in (1, 2):
 			self.disc(number, rng)
 		raw = f"file={self.file('raw.img')},serial=VIO-RAW,thin,rotational,shared,reservations"
-		self.daemon = self.serve("scsi", f"--lun=0:0,file={self.file('disk.img')},serial=VIO-DISK,reservations",
+		self.daemon = self.serve("scsi", f"--lun=0:0,file={self.file('disk.img')},serial=VIO-DISK,reservations,protect",
 			f"--lun=0:1,{raw}",
-			f"--lun=3:0,file={self.file('disc1.iso')},cdrom", "--num-queues=2")
+			f"--lun=3:0,file={self.file('disc1.iso')},cdrom", "--num-queues=2", "--protection=linux")
 		self.peer = self.serve("peer", f"--lun=5:0,{raw}", "--num-queues=1", "--initiator=peer", device="scsi")
 
 	def disc(self, number, rng):
