@@ -138,26 +138,33 @@ static bool put(struct net_pair *p, struct vio_net_hdr *h, struct vio_cur bytes)
 	return true;
 }
 
-/* What most frames are: in one piece, whole, into one buffer of one piece. */
-static bool put_plain(struct net_pair *p, uint8_t flags, struct vio_cur bytes)
+/*
+ * What most frames are: in one piece, whole, into one buffer of one piece.  The header goes out as two numbers: bytes and halves that
+ * are put together in memory would be waited for.
+ */
+static bool put_plain(struct net_pair *p, uint8_t flags, const void *from, size_t n)
 {
-	struct vio_net_hdr h = { .flags = flags, .num_buffers = { VIO_LE_SWAP(16, 1) } };
-	struct vio_devq *q = p->rx;
-	size_t n = (size_t)bytes.left;
+	const uint64_t low = VIO_LE_SWAP(64, (uint64_t)flags);		/* flags, gso_type, hdr_len, gso_size, csum_start */
+	const uint32_t high = VIO_LE_SWAP(32, UINT32_C(1) << 16);	/* csum_offset, num_buffers */
 	struct vio_chain *c = next_buffer(p);
 
 	if (!c)
 		return false;
 	const struct vio_seg *s = c->w.seg;
-	if (__builtin_expect(s->len < VIO_NET_HDR_PLAIN + n || bytes.seg->len - bytes.at < n, 0)) {
-		vio_devq_unpop(q, c);
-		return put(p, &h, bytes);
+	uint8_t *to = s->base;
+	if (__builtin_expect(s->len < VIO_NET_HDR_PLAIN + n, 0)) {
+		struct vio_net_hdr h = { .flags = flags, .num_buffers = vio_le16_of(1) };
+		struct vio_seg whole = { (void *)(uintptr_t)from, n };
+		vio_devq_unpop(p->rx, c);
+		return put(p, &h, vio_cur_new(&whole, 0, n));
 	}
-	memcpy(s->base, &h, VIO_NET_HDR_PLAIN);
-	memcpy((uint8_t *)s->base + VIO_NET_HDR_PLAIN, (const uint8_t *)bytes.seg->base + bytes.at, n);
+	memcpy(to, &low, sizeof low);
+	memcpy(to + sizeof low, &high, sizeof high);
+	memcpy(to + VIO_NET_HDR_PLAIN, from, n);
 	c->w.done = VIO_NET_HDR_PLAIN + n;
-	vio_dev_push(q, c);
-	count(p, &bytes);
+	vio_dev_push(p->rx, c);
+	p->counts.rx_frames++;
+	p->counts.rx_bytes += n;
 	return true;
 }
 
@@ -323,12 +330,12 @@ bool vio_net_dev_deliver(void *arg, const struct vio_frame *f, struct vio_cur by
 {
 	struct net_pair *p = arg;
 	bool plain = p->plain && !f->gso && !(f->flags & VIO_FRAME_NEEDS_CSUM) && bytes.left <= p->n->rx_max &&
-	    bytes.left >= VIO_NET_ETH && vio_net_dev_runs(p->rx);
+	    bytes.left >= VIO_NET_ETH && bytes.left <= bytes.seg->len - bytes.at && vio_net_dev_runs(p->rx);
 	bool taken;
 
 	if (__builtin_expect(plain, 1)) {
 		bool valid = f->flags & VIO_FRAME_CSUM_VALID && p->lets & VIO_LINK_CSUM;
-		taken = put_plain(p, valid ? VIO_NET_HDR_F_DATA_VALID : 0, bytes);
+		taken = put_plain(p, valid ? VIO_NET_HDR_F_DATA_VALID : 0, (const uint8_t *)bytes.seg->base + bytes.at, (size_t)bytes.left);
 		p->more.rx_csum_valid += valid && taken;
 	} else {
 		taken = deliver(p, f, bytes);

@@ -50,7 +50,7 @@ static unsigned null_receive(struct vio_link_lane *l, unsigned most)
 	while (done < most) {
 		unsigned at = n->size > BUFFER ? BUFFERS - 1 : n->received % (BUFFERS - 1);
 		struct vio_seg seg = { n->source + at * BUFFER, n->size };
-		if (!vio_link_deliver(n->link, l, &whole, (struct vio_cur){ .seg = &seg, .left = n->size }))
+		if (!vio_link_is_cut(n->link) && !l->deliver(l->arg, &whole, vio_cur_new(&seg, 0, n->size)))
 			break;
 		n->received++;
 		done++;

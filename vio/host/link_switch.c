@@ -69,12 +69,22 @@ static struct waiting first(const struct backlog *b, struct vio_seg *seg)
 	return w;
 }
 
+static struct switch_lane *lane_in_use(struct switch_port *p)
+{
+	for (unsigned i = 0; i < p->link.lanes; i++)
+		if (p->lane[i].on)
+			return &p->lane[i];
+	return NULL;
+}
+
 static unsigned switch_receive(struct vio_link_lane *l, unsigned most)
 {
 	struct switch_lane *lane = (struct switch_lane *)l;
 	struct switch_port *p = lane->port;
 	struct backlog *b = &p->backlog;
 	unsigned done = 0;
+	if (lane_in_use(p) != lane)	/* a frame that was given in part goes on where it began */
+		return 0;
 	while (done < most && b->in != b->out) {
 		struct vio_seg seg[2];
 		struct waiting w = first(b, seg);
@@ -90,14 +100,6 @@ static unsigned switch_receive(struct vio_link_lane *l, unsigned most)
 }
 
 /* ---- Out of a port ---- */
-
-static struct switch_lane *lane_in_use(struct switch_port *p)
-{
-	for (unsigned i = 0; i < p->link.lanes; i++)
-		if (p->lane[i].on)
-			return &p->lane[i];
-	return NULL;
-}
 
 static void give(struct switch_port *p, const struct vio_frame *f, struct vio_cur bytes)
 {
