@@ -113,8 +113,8 @@ static bool mq_pairs_set(struct net_asking *a)
 
 static uint64_t accepted_offloads(const struct net *n)
 {
-	static const unsigned char guest[] = { VIO_NET_F_GUEST_CSUM, VIO_NET_F_GUEST_TSO4, VIO_NET_F_GUEST_TSO6, VIO_NET_F_GUEST_ECN,
-		VIO_NET_F_GUEST_UFO, VIO_NET_F_GUEST_USO4, VIO_NET_F_GUEST_USO6 };
+	static const unsigned char guest[] = { VIO_NET_F_GUEST_CSUM, VIO_NET_F_GUEST_TSO4, VIO_NET_F_GUEST_TSO6,
+		VIO_NET_F_GUEST_ECN, VIO_NET_F_GUEST_UFO, VIO_NET_F_GUEST_USO4, VIO_NET_F_GUEST_USO6 };
 	return n->dev.accepted.word[0] & vio_features_of(guest, sizeof guest).word[0];
 }
 

@@ -229,7 +229,8 @@ struct net_cutter {
 	uint32_t length, size;
 	uint8_t gso;
 	bool v6;
-	uint32_t network, transport, names, header;	/* offsets: IP, TCP or UDP, the byte that names the latter; bytes of headers */
+	uint32_t network, transport, names;	/* offsets: IP, TCP or UDP, the byte that names the latter */
+	uint32_t header;		/* bytes of headers */
 	uint32_t at;			/* payload cut so far ends here */
 	uint32_t pieces, id;
 	uint8_t first[8];		/* UFO: the UDP header with its checksum */
@@ -278,7 +279,10 @@ struct net_asking {
 	struct vio_cur in, out;		/* the command's data; the place of its result */
 };
 /* All of the command's data is these bytes. */
-static inline bool vio_net_dev_take(struct net_asking *a, void *to, size_t n) { return a->in.left == n && vio_cur_get(&a->in, to, n); }
+static inline bool vio_net_dev_take(struct net_asking *a, void *to, size_t n)
+{
+	return a->in.left == n && vio_cur_get(&a->in, to, n);
+}
 
 void vio_net_dev_control(struct net *n, struct vio_devq *q);
 /* The rules as they are when features have been settled.  No queue runs. */

@@ -130,13 +130,14 @@ static void save_others(struct out *o, const struct net *n, const struct net_rul
 	vio_le32 tunnels = vio_le32_of(r->tunnels);
 
 	if (vio_net_dev_has(n, VIO_NET_F_CTRL_GUEST_OFFLOADS))
-		part(o, VIO_NET_CTRL_GUEST_OFFLOADS, VIO_NET_CTRL_GUEST_OFFLOADS_SET, VIO_PART_F_OPTIONAL, 0, &offloads, sizeof offloads);
+		part(o, VIO_NET_CTRL_GUEST_OFFLOADS, VIO_NET_CTRL_GUEST_OFFLOADS_SET, VIO_PART_F_OPTIONAL, 0, &offloads,
+		    sizeof offloads);
 	if (vio_net_dev_has(n, VIO_NET_F_HASH_TUNNEL))
 		part(o, VIO_NET_CTRL_HASH_TUNNEL, VIO_NET_CTRL_HASH_TUNNEL_SET, VIO_PART_F_OPTIONAL, 0, &tunnels, sizeof tunnels);
 	for (unsigned kind = 0; vio_net_dev_has(n, VIO_NET_F_NOTF_COAL) && kind < 2; kind++) {
 		struct vio_net_ctrl_coal c = coal_of(&r->every[kind]);
-		part(o, VIO_NET_CTRL_NOTF_COAL, kind ? VIO_NET_CTRL_NOTF_COAL_TX_SET : VIO_NET_CTRL_NOTF_COAL_RX_SET, VIO_PART_F_OPTIONAL, 0,
-		    &c, sizeof c);
+		uint8_t which = kind ? VIO_NET_CTRL_NOTF_COAL_TX_SET : VIO_NET_CTRL_NOTF_COAL_RX_SET;
+		part(o, VIO_NET_CTRL_NOTF_COAL, which, VIO_PART_F_OPTIONAL, 0, &c, sizeof c);
 	}
 	v->n = 0;
 	for (unsigned q = 0; vio_net_dev_has(n, VIO_NET_F_VQ_NOTF_COAL) && q < 2u * n->pairs; q++) {
@@ -219,7 +220,7 @@ static const char *load_parts(struct net *n, const unsigned char *from, size_t l
 			return "the saved state of the network device ends in the middle of a part";
 		bool ok = vio_le16_get(h.type) == VIO_NET_PART_CVQ_CFG && load_part(n, &h, from, announced);
 		if (!ok && !(h.flags & VIO_PART_F_OPTIONAL))
-			return "the saved state has a setting that this network device does not take: start it with the options of the other";
+			return "the saved state has a setting that this network device does not take: start it with the other's options";
 		from += bytes;
 		left -= bytes;
 	}

@@ -65,7 +65,8 @@ bool vio_net_dev_hash_config(struct net_asking *a)
 	struct vio_net_hash_head head;
 	struct net_rules *r = a->rules;
 
-	if (vio_net_dev_has(a->n, VIO_NET_F_RSS) || !vio_cur_get(&a->in, &head, offsetof(struct vio_net_hash_head, hash_key_length)))
+	if (vio_net_dev_has(a->n, VIO_NET_F_RSS) ||
+	    !vio_cur_get(&a->in, &head, offsetof(struct vio_net_hash_head, hash_key_length)))
 		return false;
 	r->hash_types = vio_le32_get(head.hash_types);
 	if (r->hash_types & ~(uint32_t)VIO_NET_HASH_ALL || !read_key(a, &r->rss.key_bytes, r->rss.key))

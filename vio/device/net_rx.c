@@ -199,7 +199,8 @@ static void put_gso(const struct net_pair *p, struct vio_net_hdr *h, const struc
 }
 
 /* What the frame still needs, as the driver is told it (5.1.6.4.1). */
-static struct vio_net_hdr header_of(struct net_pair *p, const struct vio_frame *f, const struct net_hashed *hashed, struct vio_cur bytes)
+static struct vio_net_hdr header_of(struct net_pair *p, const struct vio_frame *f, const struct net_hashed *hashed,
+    struct vio_cur bytes)
 {
 	struct vio_net_hdr h = { .num_buffers = vio_le16_of(1), .hash_value = vio_le32_of(hashed->value),
 		.hash_report = vio_le16_of(hashed->report) };

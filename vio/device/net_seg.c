@@ -179,7 +179,8 @@ bool vio_net_dev_cut(struct net_cutter *c, const struct vio_frame *f, const uint
 		begin_ufo(c);
 	c->at = c->header;
 	uint32_t payload = length - c->header, piece = payload < c->size ? payload : c->size;
-	return c->size && (payload + c->size - 1) / c->size <= NET_PIECES && piece + c->header - c->network <= UINT16_MAX - FRAGMENT_HEADER;
+	return c->size && (payload + c->size - 1) / c->size <= NET_PIECES &&
+	    piece + c->header - c->network <= UINT16_MAX - FRAGMENT_HEADER;
 }
 
 /* ---- Its pieces ---- */

@@ -28,7 +28,8 @@ static unsigned collect(const struct net *n, unsigned queue, unsigned type, uint
 	case VIO_NET_STATS_TX_CSUM:
 		GIVE(c->tx_frames - m->tx_needs_csum, m->tx_needs_csum);
 	case VIO_NET_STATS_TX_GSO:
-		GIVE(c->tx_gso, m->tx_gso_bytes, c->tx_segments, m->tx_segment_bytes, c->tx_gso - m->tx_cut, m->tx_gso_bytes - m->tx_cut_bytes);
+		GIVE(c->tx_gso, m->tx_gso_bytes, c->tx_segments, m->tx_segment_bytes, c->tx_gso - m->tx_cut,
+		    m->tx_gso_bytes - m->tx_cut_bytes);
 	case VIO_NET_STATS_CVQ:
 		GIVE(n->ask.commands, n->ask.done + 1);			/* this one succeeds */
 	default:

@@ -90,7 +90,8 @@ static bool start_queue(struct vio_net *n, struct vio_drvq *q, uint16_t queue, u
 	struct vio_drvq_setup s = { .size = size, .features = n->drv.features, .ring = m->ring, .ring_addr = n->mapped[i].ring.addr,
 		.slots = m->slots };
 	if (m->indirect && vio_drv_has(&n->drv, VIO_F_INDIRECT_DESC)) {
-		if (!map_whole(n, m->indirect, (uint32_t)(size * VIO_NET_DRV_INDIRECT * sizeof *m->indirect), &n->mapped[i].indirect))
+		uint32_t bytes = (uint32_t)(size * VIO_NET_DRV_INDIRECT * sizeof *m->indirect);
+		if (!map_whole(n, m->indirect, bytes, &n->mapped[i].indirect))
 			return false;
 		s.indirect = m->indirect;
 		s.indirect_addr = n->mapped[i].indirect.addr;
@@ -237,7 +238,8 @@ static bool start_queues(struct vio_net *n)
 	if (!n->control_index)
 		return true;
 	return start_queue(n, &n->control, n->control_index, 2 * VIO_NET_DRV_PAIRS, n->o.control_size) &&
-	    map_whole(n, n->command, sizeof n->command, &n->command_buf) && map_whole(n, n->result, sizeof n->result, &n->result_buf);
+	    map_whole(n, n->command, sizeof n->command, &n->command_buf) &&
+	    map_whole(n, n->result, sizeof n->result, &n->result_buf);
 }
 
 static void give_buffers(struct vio_net *n)

@@ -35,7 +35,7 @@ struct vio_net_tx {
 	/* The caller's. */
 	const void *data;		/* from the Ethernet header on */
 	uint32_t len;
-	bool needs_csum;		/* complete the checksum at csum_start + csum_offset, where the pseudo header's sum stands */
+	bool needs_csum;		/* complete that at csum_start + csum_offset, where the pseudo header's sum stands */
 	uint16_t csum_start, csum_offset;
 	uint8_t gso;			/* VIO_NET_HDR_GSO_*, without ECN; needs a checksum too */
 	bool ecn;
@@ -129,7 +129,7 @@ bool vio_net_config_changed(struct vio_net *n);
 
 /* ---- Frames ---- */
 
-enum vio_net_queued { VIO_NET_QUEUED, VIO_NET_NO_ROOM, VIO_NET_REFUSED };	/* the last: it breaks a rule, or was not negotiated */
+enum vio_net_queued { VIO_NET_QUEUED, VIO_NET_NO_ROOM, VIO_NET_REFUSED };	/* the last: against a rule, or not negotiated */
 enum vio_net_queued vio_net_send(struct vio_net *n, uint16_t pair, struct vio_net_tx *f);
 /* Tell the device of frames to send, and of buffers given back. */
 void vio_net_kick(struct vio_net *n, uint16_t pair);

@@ -117,7 +117,8 @@ bool vio_net_set_pairs(struct vio_net *n, uint16_t pairs)
 /* Bytes; 0: it breaks a rule (5.1.6.5.7.1). */
 static uint32_t put_rss(struct vio_net *n, uint8_t *to, const struct vio_net_rss *r)
 {
-	struct vio_net_rss_head head = { vio_le32_of(r->types), vio_le16_of((uint16_t)(r->entries - 1)), vio_le16_of(r->unclassified) };
+	struct vio_net_rss_head head = { vio_le32_of(r->types), vio_le16_of((uint16_t)(r->entries - 1)),
+		vio_le16_of(r->unclassified) };
 	uint32_t at = sizeof head;
 
 	if (!r->entries || r->entries & (r->entries - 1) || r->entries > n->table_max || r->types & ~n->hash_types ||
@@ -215,15 +216,17 @@ bool vio_net_set_offloads(struct vio_net *n, struct vio_features offloads)
 
 	if (!vio_features_none(vio_features_minus(offloads, n->drv.features)))
 		return false;		/* 5.1.6.5.9.1 */
-	return tell(n, VIO_NET_F_CTRL_GUEST_OFFLOADS, VIO_NET_CTRL_GUEST_OFFLOADS, VIO_NET_CTRL_GUEST_OFFLOADS_SET, &wire, sizeof wire);
+	return tell(n, VIO_NET_F_CTRL_GUEST_OFFLOADS, VIO_NET_CTRL_GUEST_OFFLOADS, VIO_NET_CTRL_GUEST_OFFLOADS_SET, &wire,
+	    sizeof wire);
 }
 
 bool vio_net_coalesce(struct vio_net *n, bool tx, uint32_t packets, uint32_t usecs)
 {
 	struct vio_net_ctrl_coal c = { vio_le32_of(packets), vio_le32_of(usecs) };
 
-	return tell(n, VIO_NET_F_NOTF_COAL, VIO_NET_CTRL_NOTF_COAL, tx ? VIO_NET_CTRL_NOTF_COAL_TX_SET : VIO_NET_CTRL_NOTF_COAL_RX_SET,
-	    &c, sizeof c);
+	uint8_t command = tx ? VIO_NET_CTRL_NOTF_COAL_TX_SET : VIO_NET_CTRL_NOTF_COAL_RX_SET;
+
+	return tell(n, VIO_NET_F_NOTF_COAL, VIO_NET_CTRL_NOTF_COAL, command, &c, sizeof c);
 }
 
 static bool is_enabled(const struct vio_net *n, uint16_t queue) { return queue < 2 * n->used_pairs; }
@@ -279,7 +282,8 @@ static bool fits_queue(const struct vio_net *n, uint16_t queue, uint8_t type)
 bool vio_net_stats(struct vio_net *n, uint16_t queue, uint8_t type, uint64_t *counters, unsigned room, unsigned *count)
 {
 	enum { ROOM = sizeof(struct vio_net_stats_head) + 32 * sizeof(vio_le64) };
-	struct vio_net_stats_ask ask = { .vq_index = vio_le16_of(queue), .types_bitmap = vio_le64_of(type < 64 ? UINT64_C(1) << type : 0) };
+	struct vio_net_stats_ask ask = { .vq_index = vio_le16_of(queue),
+		.types_bitmap = vio_le64_of(type < 64 ? UINT64_C(1) << type : 0) };
 	struct vio_net_stats_head head;
 	uint64_t types;
 	uint32_t got;

@@ -223,7 +223,8 @@ static bool read_gso(const struct vio_net *n, const struct vio_net_hdr *h, struc
 		return true;
 	for (unsigned i = 0; i < sizeof all / sizeof *all; i++)
 		if (all[i].gso == r->gso)
-			return (vio_drv_has(&n->drv, all[i].feature) || vio_drv_has(&n->drv, all[i].or_feature)) && r->gso_size && r->needs_csum;
+			return (vio_drv_has(&n->drv, all[i].feature) || vio_drv_has(&n->drv, all[i].or_feature)) && r->gso_size &&
+			    r->needs_csum;
 	return false;			/* 5.1.6.4.2: tunnels among them, which were not negotiated */
 }
 
