@@ -1,11 +1,12 @@
 /*
- * The block, entropy and input drivers against a device that lies: status, config space, features, queue sizes and every byte of
+ * The block, entropy, input and SCSI drivers against a device that lies: status, config space, features, queue sizes and every byte of
  * the rings and buffers are the input's.  Each request comes back once, with a status of ours and no more bytes than it has
  * room for; every wait ends; what was mapped is unmapped when the device has let go of it.
  */
 #include <vio/driver/blk.h>
 #include <vio/driver/input.h>
 #include <vio/driver/rng.h>
+#include <vio/driver/scsi.h>
 #include "feed.h"
 
 enum { STEPS = 120, REQUESTS = 6, ROOM = 1024, QUEUE = 8, RNG_BUFFERS = 4 };
@@ -370,12 +371,140 @@ static void play_input(struct play *p)
 	free(in);
 }
 
+/* ---- SCSI ---- */
+
+static void scsi_finished(struct play *p, struct vio_scsi_request *all, struct vio_scsi_request *r)
+{
+	size_t i = (size_t)(r - all);
+
+	if (i >= REQUESTS || !p->out[i])
+		abort();	/* not one that the device had */
+	if (r->got > r->len || r->sense_len > VIO_SCSI_DRV_SENSE || (r->response > VIO_SCSI_S_FAILURE && r->response != VIO_SCSI_S_LOST))
+		abort();
+	p->out[i] = false;
+}
+
+static void fill_command(struct play *p, struct vio_scsi_request *r, unsigned i)
+{
+	uint8_t how = (uint8_t)take(&p->f, 1);
+
+	*r = (struct vio_scsi_request){ .data = p->data[i], .len = (how & 7) * 100u, .writes = how & 8, .cdb = { how } };
+	vio_scsi_lun_set(r->lun, how >> 6, how >> 4 & 3);
+}
+
+static void scsi_step(struct play *p, struct vio_scsi *s, struct vio_scsi_request *all, struct vio_scsi_unit *u)
+{
+	struct vio_scsi_request *r;
+	struct vio_scsi_news news;
+	unsigned i = (unsigned)take(&p->f, 1) % REQUESTS;
+	uint16_t queue = (uint16_t)(i % s->queues), list[4];
+	uint32_t actual;
+
+	switch (take(&p->f, 1) % 12) {
+	case 0: case 1: case 2:
+		if (p->out[i])
+			break;
+		fill_command(p, &all[i], i);
+		p->out[i] = vio_scsi_submit(s, queue, &all[i]);
+		break;
+	case 3: case 4:
+		if ((r = vio_scsi_poll(s, queue)))
+			scsi_finished(p, all, r);
+		break;
+	case 5:
+		vio_scsi_kick(s, queue);
+		break;
+	case 6:
+		if (p->out[i])
+			break;
+		fill_command(p, &all[i], i);
+		if (vio_scsi_do(s, &all[i]) != all[i].response || all[i].got > all[i].len)
+			abort();
+		break;
+	case 7:
+		vio_scsi_event(s, &news);
+		break;
+	case 8:
+		vio_scsi_manage(s, all[0].lun, i, all[0].id);
+		vio_scsi_notify(s, all[0].lun, i & 1, 0xff, &actual);
+		break;
+	case 9:
+		u->s = s;
+		vio_scsi_luns(u, (uint8_t)i, list, 4);
+		if (vio_scsi_open(u, s, (uint8_t)i, 0) && u->block && u->block <= ROOM && u->blocks)
+			vio_scsi_read(u, u->blocks - 1, 1, p->data[REQUESTS - 1]);
+		break;
+	default:
+		device_writes(p);
+	}
+}
+
+static void scsi_end(struct play *p, struct vio_scsi *s, struct vio_scsi_request *all)
+{
+	struct vio_scsi_request *r;
+
+	p->lies = 0;
+	if (!vio_scsi_stop(s))
+		abort();	/* the device has answered */
+	for (uint16_t queue = 0; queue < s->queues; queue++) {
+		while ((r = vio_scsi_poll(s, queue)))
+			scsi_finished(p, all, r);
+		while ((r = vio_scsi_abandon(s, queue)))
+			scsi_finished(p, all, r);
+	}
+	for (unsigned i = 0; i < REQUESTS; i++)
+		if (p->out[i])
+			abort();	/* lost */
+	for (unsigned i = 0; i < VIO_SCSI_DRV_COUNTERS; i++)
+		if (s->busy[i])
+			abort();
+	if (p->mapped)
+		abort();
+}
+
+/* The sizes of commands and sense data are what they must be; the rest of the config space is the input's. */
+static void play_scsi(struct play *p, bool tables)
+{
+	void *at;
+	struct vio_scsi_request *all = calloc(REQUESTS, sizeof *all);
+	struct vio_scsi_unit *u = calloc(1, sizeof *u);
+	struct vio_scsi_setup o = { .queues = 2, .queue_size = QUEUE };
+	struct vio_scsi_config *c = (void *)p->config;
+
+	if (posix_memalign(&at, 16, sizeof(struct vio_scsi)))
+		abort();
+	struct vio_scsi *s = at;
+	for (unsigned i = 0; i < 2; i++) {
+		if (posix_memalign(&o.memory[i].ring, 16, VIO_DRVQ_RING_BYTES(QUEUE)))
+			abort();
+		o.memory[i].slots = calloc(QUEUE, sizeof *o.memory[i].slots);
+		o.memory[i].indirect = tables ? calloc(QUEUE * VIO_SCSI_DRV_INDIRECT, sizeof *o.memory[i].indirect) : NULL;
+	}
+	c->sense_size = vio_le32_of(VIO_SCSI_DRV_SENSE);
+	c->cdb_size = vio_le32_of(VIO_SCSI_DRV_CDB);
+	if (vio_scsi_start(s, &p->port, &o)) {
+		for (unsigned i = 0; i < STEPS && fed(&p->f); i++)
+			scsi_step(p, s, all, u);
+		scsi_end(p, s, all);
+	} else if (!s->drv.failed) {
+		abort();	/* it must say why */
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		free(o.memory[i].ring);
+		free(o.memory[i].slots);
+		free(o.memory[i].indirect);
+	}
+	free(u);
+	free(all);
+	free(s);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	struct play p = { .port = { &ops, { &platform_ops, &p } }, .f = { data, data + n } };
 	uint8_t bits = (uint8_t)take(&p.f, 1);
 
-	p.id = bits & 64 ? VIO_ID_INPUT : bits & 1 ? VIO_ID_RNG : VIO_ID_BLK;
+	p.id = bits & 128 ? VIO_ID_SCSI : bits & 64 ? VIO_ID_INPUT : bits & 1 ? VIO_ID_RNG : VIO_ID_BLK;
 	p.pieces = bits & 2;
 	p.lies = bits & 8 ? (uint8_t)take(&p.f, 1) : 0;
 	p.offered = (struct vio_features){ { take(&p.f, 8), take(&p.f, 1) } };
@@ -387,6 +516,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		p.data[i] = calloc(1, ROOM);
 	if (p.id == VIO_ID_INPUT)
 		play_input(&p);
+	else if (p.id == VIO_ID_SCSI)
+		play_scsi(&p, bits & 4);
 	else if (p.id == VIO_ID_BLK)
 		play_blk(&p, bits & 4);
 	else
