@@ -18,6 +18,9 @@
 #define T(fn, sentence) { .name = (sentence), .test_func = (fn) }
 #define TS(fn, sentence, state) { .name = (sentence), .test_func = (fn), .initial_state = (void *)(uintptr_t)(state) }
 
+/* The test can't run here: leaves it.  tests/run shows the reason, a sentence's part such as "only root may do this". */
+#define SKIP_BECAUSE(reason) do { print_message("# %s\n", (reason)); skip(); } while (0)
+
 static inline int vio_tests(const char *group, const struct CMUnitTest *tests, size_t n)
 {
 	cmocka_set_message_output(CM_OUTPUT_TAP);

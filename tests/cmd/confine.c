@@ -309,8 +309,7 @@ static void grants(void **state)
 {
 	(void)state;
 	if (geteuid()) {
-		print_message("# only root has capabilities to keep\n");
-		skip();
+		SKIP_BECAUSE("only root has capabilities to keep");
 	}
 	unsigned wrong = 0;
 	for (size_t i = 0; i < sizeof granted / sizeof *granted; i++) {

@@ -74,8 +74,7 @@ static void huge_pages(void **state)
 	struct file f = map_file(2 * huge, MFD_HUGETLB);
 	if (!f.base || madvise((void *)f.base, f.size, MADV_POPULATE_WRITE)) {
 		unmap_file(&f);
-		print_message("# no huge pages are set aside on this machine (vm.nr_hugepages)\n");
-		skip();
+		SKIP_BECAUSE("no huge pages are set aside on this machine (vm.nr_hugepages)");
 	}
 	assert_true(vio_sigbus_guard((void *)f.base, f.size, &f.dead));
 	assert_int_equal(ftruncate(f.fd, (off_t)huge), 0);

@@ -84,8 +84,7 @@ static void close_kind(struct rig *r, struct image *m)
 	const char *lacks_ = open_kind(r, k, m, size); \
 	if (lacks_) { \
 		close_kind(r, m); \
-		print_message("# %s\n", lacks_); \
-		skip(); \
+		SKIP_BECAUSE(lacks_); \
 	} \
 } while (0)
 

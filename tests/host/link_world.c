@@ -37,8 +37,7 @@ static void need_namespace(void)
 {
 	if (alone && !access("/dev/net/tun", R_OK | W_OK))
 		return;
-	print_message("no network namespace of our own, or no /dev/net/tun\n");
-	skip();
+	SKIP_BECAUSE("no network namespace of our own, or no /dev/net/tun");
 }
 
 static void quit_loop(void *arg) { vio_loop_quit(arg); }

@@ -108,7 +108,7 @@ static void files_without_names(void **state)
 	rig_open(&g, (struct vio_tree_options){ 0 }, NULL);
 	struct rig_req q = { .r = { .op = VIO_TREE_TMPFILE, .node = ROOT, .mode = 0600, .flags = O_RDWR } };
 	if (rig_do(&g, &q) == EOPNOTSUPP)
-		skip();
+		SKIP_BECAUSE("the file system has no files without names");
 	assert_int_equal(q.error, 0);
 	uint64_t node = q.r.entry.node, handle = q.r.new_handle;
 	assert_int_equal(rig_move(&g, VIO_TREE_WRITE, node, handle, 0, (char *)"x", 1, &moved), 0);
@@ -202,7 +202,7 @@ static void files_in_memory_are_mapped(void **state)
 
 	(void)state;
 	if (access("/dev/shm", W_OK))
-		skip();
+		SKIP_BECAUSE("there is no file system in memory at /dev/shm");
 	for (unsigned i = 0; i < sizeof want; i++)
 		want[i] = (unsigned char)(i * 7 + i / 251);
 	rig_open(&g, (struct vio_tree_options){ .cache = VIO_TREE_CACHE_ALWAYS }, "/dev/shm");
@@ -592,7 +592,7 @@ static void file_systems_below(void **state)
 		}
 		assert_int_equal(waitpid(pid, &status, 0), pid);
 		if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
-			skip();
+			SKIP_BECAUSE("nothing may be mounted here");
 		assert_int_equal(status, 0);
 	}
 }
@@ -655,7 +655,7 @@ static void without_privileges(void **state)
 	int status;
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
-		skip();
+		SKIP_BECAUSE("nobody may become another user here");
 	assert_int_equal(status, 0);
 }
 

@@ -13,7 +13,7 @@ static void whoever_asks_owns(void **state)
 
 	(void)state;
 	if (geteuid())
-		skip();
+		SKIP_BECAUSE("only root may be somebody else");
 	rig_open(&g, (struct vio_tree_options){ .uid = { .map = { { 0, 0, 1 }, { 1000, 70000, 100 } }, .entries = 2 } }, NULL);
 	assert_int_equal(rig_create(&g, ROOT, "user", 0644, 1005, 33, &node, &handle), 0);
 	assert_int_equal(fstatat(g.dir, "user", &st, 0), 0);
@@ -43,7 +43,7 @@ static void set_group_id_is_inherited_only_by_members(void **state)
 
 	(void)state;
 	if (geteuid())
-		skip();
+		SKIP_BECAUSE("only root may be somebody else");
 	rig_open(&g, (struct vio_tree_options){ 0 }, NULL);
 	assert_int_equal(mkdirat(g.dir, "d", 0777), 0);
 	assert_int_equal(fchownat(g.dir, "d", 0, 0, 0), 0);
@@ -83,7 +83,7 @@ static void umask_yields_to_a_default_acl(void **state)
 	assert_int_equal(rig_name(&g, VIO_TREE_MKDIR, ROOT, "acl"), 0);
 	uint64_t with = rig_node(&g, ROOT, "acl"), without = rig_node(&g, ROOT, "plain");
 	if (rig_xattr(&g, VIO_TREE_SETXATTR, with, "system.posix_acl_default", acl, sizeof acl, NULL) == EOPNOTSUPP)
-		skip();
+		SKIP_BECAUSE("the file system has no ACLs");
 	struct rig_req q = { .r = { .op = VIO_TREE_MKDIR, .node = with, .name = "d", .mode = 0777, .umask = 077 } };
 	assert_int_equal(rig_do(&g, &q), 0);
 	fstatat(g.dir, "acl/d", &st, 0);
