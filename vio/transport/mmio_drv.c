@@ -1,8 +1,6 @@
 /* The driver's end of MMIO (4.2.2.2, 4.2.3): control registers are 32 bits wide, config fields as wide as they are. */
-#include <vio/ring/freestanding.h>
+#include <vio/transport/config.h>
 #include <vio/transport/mmio.h>
-
-enum { CONFIG_BYTES = 65536 };		/* more than any device has */
 
 #define SELF(p) ((struct vio_mmio_drv *)(p))
 
@@ -71,43 +69,24 @@ static uint8_t status(struct vio_drv_port *p) { return (uint8_t)get(SELF(p), VIO
 static void set_status(struct vio_drv_port *p, uint8_t s) { put(SELF(p), VIO_MMIO_STATUS, s); }
 static uint32_t generation(struct vio_drv_port *p) { return get(SELF(p), VIO_MMIO_CONFIG_GENERATION); }
 
-/* Of a read or write of len bytes: 2, 4 and 8 are one field (8 in two halves), all others are bytes (vio/driver/port.h). */
-static unsigned field_width(uint32_t len) { return len == 2 ? 2 : len == 4 || len == 8 ? 4 : 1; }
+static uint32_t config_get(struct vio_drv_port *p, uint32_t at, unsigned width)
+{
+	return SELF(p)->access->read(SELF(p)->arg, VIO_MMIO_CONFIG + at, width);
+}
 
-/* Is there an address for it? */
-static bool config_has(uint32_t at, uint32_t len) { return len <= CONFIG_BYTES && at <= CONFIG_BYTES - len; }
+static void config_put(struct vio_drv_port *p, uint32_t at, unsigned width, uint32_t v)
+{
+	SELF(p)->access->write(SELF(p)->arg, VIO_MMIO_CONFIG + at, width, v);
+}
 
 static bool config_read(struct vio_drv_port *p, uint32_t at, void *to, uint32_t len)
 {
-	unsigned char *bytes = to;
-	unsigned width = field_width(len);
-
-	if (!config_has(at, len)) {
-		memset(to, 0, len);
-		return false;
-	}
-	for (uint32_t i = 0; i < len; i += width) {
-		uint32_t v = SELF(p)->access->read(SELF(p)->arg, VIO_MMIO_CONFIG + at + i, width);
-		for (unsigned k = 0; k < width; k++)
-			bytes[i + k] = (unsigned char)(v >> 8 * k);
-	}
-	return true;
+	return vio_config_get(p, config_get, VIO_CONFIG_BYTES_MAX, at, to, len);
 }
 
 static bool config_write(struct vio_drv_port *p, uint32_t at, const void *from, uint32_t len)
 {
-	const unsigned char *bytes = from;
-	unsigned width = field_width(len);
-
-	if (!config_has(at, len))
-		return false;
-	for (uint32_t i = 0; i < len; i += width) {
-		uint32_t v = 0;
-		for (unsigned k = 0; k < width; k++)
-			v |= (uint32_t)bytes[i + k] << 8 * k;
-		SELF(p)->access->write(SELF(p)->arg, VIO_MMIO_CONFIG + at + i, width, v);
-	}
-	return true;
+	return vio_config_put(p, config_put, VIO_CONFIG_BYTES_MAX, at, from, len);
 }
 
 /* ---- Queues ---- */

@@ -2,13 +2,13 @@
  * The driver's end of PCI (4.1.2.2, 4.1.4, 4.1.5).  Nothing the function says is believed beyond what is checked: the list of
  * capabilities may be a loop, a structure too short, a notification address anywhere.
  */
-#include <vio/ring/freestanding.h>
+#include <vio/transport/config.h>
 #include <vio/transport/pci.h>
 
 #define SELF(p) ((struct vio_pci_drv *)(p))
 #define AT(field) offsetof(struct vio_pci_common, field)
 
-enum { CONFIG_QUEUE = 0xffff, CAPS_MAX = 48, CONFIG_BYTES = 65536 };
+enum { CONFIG_QUEUE = 0xffff, CAPS_MAX = 48 };
 
 /* ---- Accesses ---- */
 
@@ -98,47 +98,25 @@ static uint8_t status(struct vio_drv_port *p) { return (uint8_t)GET(SELF(p), dev
 static void set_status(struct vio_drv_port *p, uint8_t s) { PUT(SELF(p), device_status, s); }
 static uint32_t generation(struct vio_drv_port *p) { return GET(SELF(p), config_generation); }
 
-/* 2, 4 and 8 bytes are one field, any other number are bytes (vio/driver/port.h). */
-static unsigned field_width(uint32_t len) { return len == 2 ? 2 : len == 4 || len == 8 ? 4 : 1; }
-
-static bool config_has(const struct vio_pci_drv *d, uint32_t at, uint32_t len)
+static uint32_t device_get(struct vio_drv_port *p, uint32_t at, unsigned width)
 {
-	return d->device.there && len <= CONFIG_BYTES && at <= CONFIG_BYTES - len && at + len <= d->device.bytes;
+	return bar_get(SELF(p), SELF(p)->device.bar, SELF(p)->device.at + at, width);
 }
 
+static void device_put(struct vio_drv_port *p, uint32_t at, unsigned width, uint32_t v)
+{
+	bar_put(SELF(p), SELF(p)->device.bar, SELF(p)->device.at + at, width, v);
+}
+
+/* device.bytes is 0 where there is no such structure. */
 static bool config_read(struct vio_drv_port *p, uint32_t at, void *to, uint32_t len)
 {
-	struct vio_pci_drv *d = SELF(p);
-	unsigned char *bytes = to;
-	unsigned width = field_width(len);
-
-	if (!config_has(d, at, len)) {
-		memset(to, 0, len);
-		return false;
-	}
-	for (uint32_t i = 0; i < len; i += width) {
-		uint32_t v = bar_get(d, d->device.bar, d->device.at + at + i, width);
-		for (unsigned k = 0; k < width; k++)
-			bytes[i + k] = (unsigned char)(v >> 8 * k);
-	}
-	return true;
+	return vio_config_get(p, device_get, SELF(p)->device.bytes, at, to, len);
 }
 
 static bool config_write(struct vio_drv_port *p, uint32_t at, const void *from, uint32_t len)
 {
-	struct vio_pci_drv *d = SELF(p);
-	const unsigned char *bytes = from;
-	unsigned width = field_width(len);
-
-	if (!config_has(d, at, len))
-		return false;
-	for (uint32_t i = 0; i < len; i += width) {
-		uint32_t v = 0;
-		for (unsigned k = 0; k < width; k++)
-			v |= (uint32_t)bytes[i + k] << 8 * k;
-		bar_put(d, d->device.bar, d->device.at + at + i, width, v);
-	}
-	return true;
+	return vio_config_put(p, device_put, SELF(p)->device.bytes, at, from, len);
 }
 
 /* ---- Queues ---- */
