@@ -10,6 +10,7 @@ int vio_cmd_bench(int argc, char **argv);
 int vio_cmd_ctl(int argc, char **argv);
 int vio_cmd_top(int argc, char **argv);
 int vio_cmd_slirp(int argc, char **argv);
+int vio_cmd_run(int argc, char **argv);
 
 static const struct command {
 	const char *name;
@@ -30,13 +31,14 @@ static const struct command {
 	{ "switch", &vio_service_switch, NULL, "connect guests with each other" },
 	{ "slirp", NULL, vio_cmd_slirp, "user-mode networking behind a packet socket, for vio net and others" },
 	{ "vsock", &vio_service_vsock, NULL, "serve sockets between guests and the host" },
+	{ "run", NULL, vio_cmd_run, "run a virtual machine with these devices, on KVM" },
 	{ "bench", NULL, vio_cmd_bench, "load any vhost-user block or file system back end and measure it" },
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static void help(void)
 {
-	printf("vio serves virtio devices to virtual machines over vhost-user.\n\n");
+	printf("vio serves virtio devices to virtual machines over vhost-user, and runs machines of its own.\n\n");
 	for (unsigned i = 0; i < COMMANDS; i++)
 		printf("  vio %-8s %s\n", commands[i].name, commands[i].about);
 	printf("\nvio COMMAND --help tells the options, and so does the manual page vio(1).\n"

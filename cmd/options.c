@@ -10,6 +10,7 @@ struct parser {
 	const struct vio_opt_table *t;
 	struct vio_args *a;
 	char *why;
+	bool one;		/* device, whatever the scopes say */
 };
 
 static unsigned count(const struct vio_opt_table *t) { return t->common_count + t->own_count; }
@@ -179,7 +180,7 @@ static unsigned distance(const char *a, size_t n, const char *b)
 	return row[m];
 }
 
-static int find(const struct vio_opt_table *t, const char *name, size_t n)
+int vio_opt_find(const struct vio_opt_table *t, const char *name, size_t n)
 {
 	for (unsigned i = 0; i < count(t); i++)
 		if (strlen(vio_opt_at(t, i)->name) == n && !memcmp(vio_opt_at(t, i)->name, name, n))
@@ -218,14 +219,27 @@ static bool begin_device(struct parser *p)
 	return true;
 }
 
-static bool slot_taken(struct parser *p, unsigned slot)
+/* The option that has taken the slot for the device on hand, or NULL. */
+static const struct vio_opt *slot_taken(struct parser *p, unsigned slot)
 {
 	for (unsigned i = 0; i < count(p->t); i++) {
 		const struct vio_opt *o = vio_opt_at(p->t, i);
 		if (o->scope == VIO_OPT_PLACE && o->slot == slot && p->a->device[p->a->devices - 1][i].given)
-			return true;
+			return o;
 	}
-	return false;
+	return NULL;
+}
+
+/* The same where there is one device. */
+static struct vio_arg *place_one(struct parser *p, unsigned i)
+{
+	const struct vio_opt *o = vio_opt_at(p->t, i), *other = o->scope == VIO_OPT_PLACE ? slot_taken(p, o->slot) : NULL;
+
+	if (other && other != o) {
+		vio_refuse(p->why, "--%s and --%s exclude each other: keep one", other->name, o->name);
+		return NULL;
+	}
+	return &p->a->device[0][i];
 }
 
 /* Where option o is to be kept: NULL, and why has been said. */
@@ -233,6 +247,8 @@ static struct vio_arg *place(struct parser *p, unsigned i)
 {
 	const struct vio_opt *o = vio_opt_at(p->t, i);
 	struct vio_args *a = p->a;
+	if (p->one)
+		return place_one(p, i);
 	if (o->scope == VIO_OPT_PLACE && (!a->devices || slot_taken(p, o->slot)) && !begin_device(p))
 		return NULL;
 	if (o->scope == VIO_OPT_PROCESS || !a->devices)
@@ -274,14 +290,14 @@ static bool take(struct parser *p, int argc, char **argv, int *at)
 		return vio_refuse(p->why, "\"%.60s\" is not an option: options begin with --, and --help lists them", word);
 	const char *name = word + 2, *equals = strchr(name, '=');
 	size_t n = equals ? (size_t)(equals - name) : strlen(name);
-	int i = find(p->t, name, n);
+	int i = vio_opt_find(p->t, name, n);
 	if (i < 0)
 		return refuse_name(p, name, n);
 	const struct vio_opt *o = vio_opt_at(p->t, (unsigned)i);
 	const char *value = equals ? equals + 1 : NULL;
 	if (!o->arg && value)
 		return vio_refuse(p->why, "--%s takes no value: write --%s alone", o->name, o->name);
-	if (o->arg && !value) {
+	if (o->arg && !value && !o->bare) {
 		if (*at == argc || !strncmp(argv[*at], "--", 2))
 			return vio_refuse(p->why, "--%s needs a value: write --%s=%s", o->name, o->name, o->arg);
 		value = argv[(*at)++];
@@ -290,25 +306,42 @@ static bool take(struct parser *p, int argc, char **argv, int *at)
 	if (!to)
 		return false;
 	if (to->given && !o->many)
-		return vio_refuse(p->why, "--%s is given twice%s: keep one", o->name, p->a->devices ? " for one device" : "");
+		return vio_refuse(p->why, "--%s is given twice%s: keep one", o->name, p->a->devices && !p->one ? " for one device" : "");
 	to->given = true;
+	bool alone = !value;
+	if (alone)
+		value = "";
 	if (o->many)
 		append(p->a, to, value);
-	return take_value(o, value ? value : "", to, p->why);
+	if (alone && o->bare)
+		to->text = value;
+	return (alone && o->bare) || take_value(o, value, to, p->why);
+}
+
+static bool parse(struct parser *p, int argc, char **argv)
+{
+	struct vio_args *a = p->a;
+	memset(a, 0, sizeof *a);
+	a->pool = calloc(argc > 0 ? (size_t)argc : 1, sizeof *a->pool);
+	if (!a->pool)
+		return vio_refuse(p->why, "there is no memory for a command line of %d words: give fewer", argc);
+	if (p->one && !begin_device(p))
+		return false;
+	for (int at = 1; at < argc;)
+		if (!take(p, argc, argv, &at))
+			return false;
+	settle(p);
+	return true;
 }
 
 bool vio_opt_parse(const struct vio_opt_table *t, int argc, char **argv, struct vio_args *a, char *why)
 {
-	struct parser p = { t, a, why };
-	memset(a, 0, sizeof *a);
-	a->pool = calloc(argc > 0 ? (size_t)argc : 1, sizeof *a->pool);
-	if (!a->pool)
-		return vio_refuse(why, "there is no memory for a command line of %d words: give fewer", argc);
-	for (int at = 1; at < argc;)
-		if (!take(&p, argc, argv, &at))
-			return false;
-	settle(&p);
-	return true;
+	return parse(&(struct parser){ t, a, why, false }, argc, argv);
+}
+
+bool vio_opt_parse_one(const struct vio_opt_table *t, int argc, char **argv, struct vio_args *a, char *why)
+{
+	return parse(&(struct parser){ t, a, why, true }, argc, argv);
 }
 
 void vio_opt_free(struct vio_args *a)
@@ -338,7 +371,7 @@ static void print_wrapped(const char *text, int at)
 
 static void print_option(const struct vio_opt *o)
 {
-	int at = printf("  --%s%s%s", o->name, o->arg ? "=" : "", o->arg ? o->arg : "");
+	int at = printf(o->bare ? "  --%s[%s%s]" : "  --%s%s%s", o->name, o->arg ? "=" : "", o->arg ? o->arg : "");
 	if (at >= HELP_COLUMN)
 		at = printf("\n") - 1;
 	at += printf("%*s", HELP_COLUMN - at, "");

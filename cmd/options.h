@@ -3,6 +3,8 @@
  *
  *   --name=value and --name value are the same; flags take no value; nothing may be abbreviated.
  *
+ * An option's value may be words of its own (--blk=disk.img,read-only): vio_opt_parts() cuts them.
+ *
  * One process may serve several devices.  Options of scope PLACE (--socket-path, --blk-file...) say what a device is: when
  * the device on hand has one of the same slot already, another device begins.  Options of scope DEVICE before the first
  * PLACE option hold for all devices, after it for the device on hand.  Options of scope PROCESS stand anywhere, once.
@@ -31,6 +33,7 @@ struct vio_opt {
 	uint64_t preset;		/* number when the option is not given */
 	unsigned slot;			/* PLACE: options of one slot exclude each other in a device */
 	bool many;			/* may be given several times for one device: each value is one of words */
+	bool bare;			/* may stand without a value (--name alone, never --name value): text is "" then */
 	const char *help;		/* one sentence */
 };
 
@@ -60,7 +63,13 @@ struct vio_args {
 const struct vio_opt *vio_opt_at(const struct vio_opt_table *t, unsigned i);
 /* argv[0] is not looked at.  False: why (VIO_OPT_WHY bytes) has a sentence that names the remedy. */
 bool vio_opt_parse(const struct vio_opt_table *t, int argc, char **argv, struct vio_args *a, char *why);
+/*
+ * The same for what is one device whatever the scopes say: an option of another slot begins none.  a->device[0] has all of it.
+ */
+bool vio_opt_parse_one(const struct vio_opt_table *t, int argc, char **argv, struct vio_args *a, char *why);
 void vio_opt_free(struct vio_args *a);
+/* The place of the option of this name (n bytes) in the table, or -1. */
+int vio_opt_find(const struct vio_opt_table *t, const char *name, size_t n);
 void vio_opt_help(const struct vio_opt_table *t);
 /*
  * Cut "0:1,file=a,ro" into parts at its commas (",," is a comma in a value): text is changed, and the parts point into it.
