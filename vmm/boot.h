@@ -31,8 +31,12 @@ struct vmm_entry {
 
 /*
  * x86-64 (x86/bzimage.c, x86/pvh.c): a bzImage is entered at its 64-bit entry, an ELF file with a PVH note (or a plain static
- * ELF64 without one: entered at e_entry like a bzImage, with rsi 0) where it says.  arm64 (arm64/image.c): the Image format.
+ * ELF64 without one: entered at e_entry like a bzImage, with a zero page too) where it says.  arm64 (arm64/image.c): the Image
+ * format.  Which of them a file is, its first bytes say.  vmm_load() is the one for the machine that this is compiled for; all are
+ * built everywhere.
  * False: why has a sentence that names the file and the remedy; memory may have been written.
  */
 bool vmm_load(const struct vmm_load *how, const struct vio_mem *mem, struct vmm_entry *entry, char *why);
+bool vmm_load_x86(const struct vmm_load *how, const struct vio_mem *mem, struct vmm_entry *entry, char *why);
+bool vmm_load_arm64(const struct vmm_load *how, const struct vio_mem *mem, struct vmm_entry *entry, char *why);
 #endif
