@@ -17,15 +17,15 @@ static void release(void *p, size_t n) { (void)n; free(p); }
 static size_t shape(struct feed *f, unsigned char *to, size_t room)
 {
 	static const uint16_t types[] = { VIO_PART_DEV_FEATURES, VIO_PART_DRV_FEATURES, VIO_PART_DEVICE_STATUS, VIO_PART_VQ_CFG,
-		VIO_PART_VQ_PLACE, VIO_PART_DEVICE_TYPE };
-	static const uint8_t lengths[] = { 16, 16, 1, 32, 4, 8 };
+		VIO_PART_VQ_PLACE, VIO_PART_DEVICE_TYPE, VIO_PART_CONFIG };
+	static const uint8_t lengths[] = { 16, 16, 1, 32, 8, 1, 104 };
 	size_t at = 0;
 
 	while (fed(f) && room - at >= 16 + 64) {
 		uint8_t how = (uint8_t)take(f, 1);
 		unsigned i = how % 8;
-		uint32_t len = i < 6 && how < 0xf0 ? lengths[i] : (uint32_t)take(f, 1) % 64;
-		struct vio_part_header h = { vio_le16_of(i < 6 ? types[i] : (uint16_t)take(f, 2)), how >> 3 & 1, 0,
+		uint32_t len = i < 7 && how < 0xf0 ? lengths[i] : (uint32_t)take(f, 1) % 64;
+		struct vio_part_header h = { vio_le16_of(i < 7 ? types[i] : (uint16_t)take(f, 2)), how >> 3 & 1, 0,
 			{ how & 0x80 ? (uint8_t)take(f, 1) : how >> 6 & 1 }, vio_le32_of(how == 0xff ? (uint32_t)take(f, 4) : len) };
 		memcpy(to + at, &h, sizeof h);
 		take_bytes(f, to + at + sizeof h, len);

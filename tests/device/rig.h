@@ -140,6 +140,31 @@ static inline struct rig *rig_new(void)
 	return g;
 }
 
+/*
+ * A program compiled with RIG_FREEZES has its owner freeze the device around each kick, and perhaps thaw it before it is frozen:
+ * no driver may notice.
+ */
+#ifdef RIG_FREEZES
+static struct vio_drv_port_ops rig_inner, rig_outer;
+
+static inline void rig_is_frozen(void *arg) { ++*(unsigned *)arg; }
+
+static inline void rig_freezing_kick(struct vio_drv_port *p, uint16_t i, uint32_t notification)
+{
+	static unsigned times, done;
+	struct vio_loop_wire *l = (struct vio_loop_wire *)p;
+
+	vio_dev_freeze(l->dev, rig_is_frozen, &done);
+	if (++times & 1)
+		rig_inner.kick(p, i, notification);
+	vio_dev_thaw(l->dev);
+	if (!(times & 1))
+		rig_inner.kick(p, i, notification);
+	if (!l->lazy)
+		vio_loop_pump(l, UINT32_MAX);
+}
+#endif
+
 /* NULL, or the sentence with which the device refused its options. */
 static inline const char *rig_open(struct rig *g, const struct vio_dev_type *type, const void *options)
 {
@@ -153,6 +178,11 @@ static inline const char *rig_open(struct rig *g, const struct vio_dev_type *typ
 	}
 	vio_loop_connect(&g->wire, g->dev, (struct vio_platform){ &rig_platform, g });
 	g->rewired = rig_rewire(&g->wire);
+#ifdef RIG_FREEZES
+	rig_inner = rig_outer = *g->wire.port.ops;
+	rig_outer.kick = rig_freezing_kick;
+	g->wire.port.ops = &rig_outer;
+#endif
 	vio_dev_set_mem(g->dev, &g->mem);
 	return NULL;
 }

@@ -21,7 +21,7 @@ LONGEST = 900	# lines
 
 # What a room may include beside itself: other rooms, or single headers of them.
 RING = ["vio/spec", "vio/ring"]
-CORES = ["vio/device/dev.h", "vio/driver/port.h"]	# a wire sees the device core and the driver core, never a device
+CORES = ["vio/device/dev.h", "vio/device/state.h", "vio/driver/port.h"]	# a wire sees the device core and the driver core, never a device
 MAY_INCLUDE = {
 	"vio/spec": [],
 	"vio/ring": ["vio/spec"],

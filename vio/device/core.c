@@ -120,7 +120,7 @@ bool vio_dev_config_write(struct vio_dev *d, uint32_t at, const void *from, uint
 void vio_dev_config_changed(struct vio_dev *d)
 {
 	d->generation++;
-	if (d->status & VIO_S_SUSPEND)
+	if (d->status & VIO_S_SUSPEND || d->freeze)
 		d->config_due = true;		/* 2.13.2: told on resume */
 	else if (d->port)
 		d->port->config(d->port_arg);

@@ -20,6 +20,7 @@ VIO_BEGIN_DECLS
 
 struct vio_dev;
 enum { VIO_DEV_QUEUES = 64 };		/* of one device */
+enum { VIO_DEV_CONFIG_MAX = 256 };	/* bytes of config space */
 enum { VIO_DEV_TURN = 256 };		/* chains a queue may pop before others get their turn */
 
 enum vio_backend_kind {
@@ -135,7 +136,8 @@ struct vio_dev_queue {
 	uint64_t desc, driver, device;
 	uint16_t size;
 	bool live;			/* queue_enable */
-	uint32_t base;			/* where a suspended queue stands */
+	bool leaving;			/* its reset is under way */
+	uint32_t base;			/* where a stopped queue stands */
 	uint64_t alarm_type, alarm_rate;	/* when the type, and the rate limit, want a turn; 0: not */
 	struct { uint64_t chains, bytes; bool on; } charged;	/* counters as far as rates have counted them */
 	/*
@@ -166,8 +168,10 @@ struct vio_dev {
 	/* The status machine's. */
 	uint8_t status;
 	uint8_t pending;		/* what stop is under way: 0, VIO_PENDING_* */
-	uint16_t stopping;		/* queues that have not answered */
-	bool config_due;		/* changed while suspended: tell on resume */
+	uint8_t freeze;			/* 0, VIO_FREEZE_* */
+	bool config_due;		/* changed while suspended or frozen: tell when it goes on */
+	void (*frozen)(void *arg);	/* vio_dev_freeze()'s done, while it is due */
+	void *frozen_arg;
 	const char *needs_reset;	/* why DEVICE_NEEDS_RESET is set */
 	struct vio_dev_queue queue[VIO_DEV_QUEUES];
 };
@@ -299,11 +303,25 @@ void vio_dev_queue_let_go(struct vio_dev *d, unsigned i);
 /* An available buffer notification, from the wire.  True: more is waiting, call again. */
 bool vio_dev_notified(struct vio_dev *d, unsigned i);
 
-/* ---- State (2.12 device parts), legal while all queues are stopped ---- */
+/*
+ * For the owner, and nothing of it shows to the driver: all queues stop by the one stop path, what is in flight ends and is told,
+ * and what the driver has asked for (a reset, a queue's, suspend) is brought to its end.  Then done() is called, once, perhaps
+ * before this returns; the device is not to be closed in it.  Meanwhile and afterwards registers answer, nothing is popped, and
+ * a change of the config space is told later.  There is no deadline here: an owner who has waited long enough thaws, and done()
+ * does not come.
+ */
+enum { VIO_FREEZE_BEGUN = 1, VIO_FREEZE_DONE = 2 };
+void vio_dev_freeze(struct vio_dev *d, void (*done)(void *arg), void *arg);
+/* Go on where the queues stood; also after vio_dev_load(), into a device that was never frozen. */
+void vio_dev_thaw(struct vio_dev *d);
+/* For types, in queue_stop: the queue will go on as it was. */
+static inline bool vio_dev_pausing(const struct vio_dev *d) { return d->pending == VIO_PENDING_SUSPEND || (d->freeze && !d->pending); }
+
+/* ---- State (2.12 device parts), legal while all queues are stopped: see also device/state.h ---- */
 
 /* Bytes written, or needed when to is NULL or room too small. */
 size_t vio_dev_save(struct vio_dev *d, void *to, size_t room);
-/* All or nothing: NULL, or why the state does not fit this device. */
+/* All or nothing: NULL, or why the state does not fit this device.  vio_dev_thaw() lets its queues go on. */
 const char *vio_dev_load(struct vio_dev *d, const void *from, size_t n);
 
 /* Every device type; NULL-terminated (device/table.c). */

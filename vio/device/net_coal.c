@@ -31,7 +31,12 @@ bool vio_net_dev_coal_tx(struct net_asking *a) { return set_all(a, 1); }
 /* 5.1.6.5.10.2: an enabled receive or transmit queue. */
 static bool is_enabled(const struct net_asking *a, unsigned q)
 {
-	return q / 2 < a->rules->pairs && __atomic_load_n(&a->n->pair[q / 2].alive, __ATOMIC_RELAXED) >> (q & 1) & 1;
+	if (q / 2 >= a->rules->pairs)
+		return false;
+	const struct net_pair *p = &a->n->pair[q / 2];
+	if (vio_dev_together(&a->n->dev, q, a->n->control))	/* the word may be behind the queue until its next turn */
+		return vio_net_dev_runs(q & 1 ? p->tx : p->rx);
+	return __atomic_load_n(&p->alive, __ATOMIC_RELAXED) >> (q & 1) & 1;
 }
 
 bool vio_net_dev_coal_set(struct net_asking *a)
@@ -95,11 +100,13 @@ void vio_net_dev_coal_begin(struct net_pair *p, struct vio_devq *q)
 	p->coal_kept[kind] = false;
 }
 
-/* A device that is suspended goes on as it was. */
+/* A device that is suspended or frozen goes on as it was, and what it was told and has not yet adopted counts too. */
 void vio_net_dev_coal_end(struct net_pair *p, struct vio_devq *q)
 {
 	unsigned kind = q->index & 1;
 	uint64_t own = rule_of(p, kind)->packets | (uint64_t)rule_of(p, kind)->usecs << 32;
 
-	p->coal_kept[kind] = p->n->dev.pending == VIO_PENDING_SUSPEND && own == p->coal_now[kind];
+	bool told = p->coal_seen[kind] != rule_of(p, kind)->serial;
+
+	p->coal_kept[kind] = vio_dev_pausing(&p->n->dev) && (told || own == p->coal_now[kind]);
 }

@@ -3,11 +3,12 @@
  *
  *        ACKNOWLEDGE, DRIVER → FEATURES_OK → DRIVER_OK ⇄ SUSPEND        0 from anywhere: reset
  *
- * Reset and suspend stop all queues by the one stop path; until the last has answered the status shows what it was.
+ * Reset and suspend stop all queues by the one stop path; until the last has answered the status shows what it was.  So does the
+ * owner who freezes the device, of which the status shows nothing.
  */
 #include <vio/device/dev.h>
 
-static void stop_queues(struct vio_dev *d, uint8_t pending);
+static void settle(struct vio_dev *d);
 
 static void give_up(struct vio_dev *d, const char *why)
 {
@@ -62,13 +63,30 @@ static const char *start(struct vio_dev *d, unsigned i)
 	return NULL;
 }
 
+/* Nothing stands in the way of a queue that has stopped.  One that is broken has nowhere to go on. */
+static bool may_run(const struct vio_dev *d, unsigned i)
+{
+	const struct vio_dev_queue *dq = &d->queue[i];
+
+	return d->status & VIO_S_DRIVER_OK && !d->pending && !d->freeze && dq->live && !dq->leaving && !dq->ring.broken &&
+	    dq->state == VIO_QUEUE_STOPPED;
+}
+
+static void start_if_may(struct vio_dev *d, unsigned i)
+{
+	if (!may_run(d, i))
+		return;
+	const char *why = start(d, i);
+	if (!why)
+		return;
+	d->queue[i].ring.broken = why;
+	give_up(d, why);
+}
+
 static void start_live(struct vio_dev *d)
 {
-	for (unsigned i = 0; i < d->queues; i++) {
-		const char *why = d->queue[i].live ? start(d, i) : NULL;
-		if (why)
-			give_up(d, why);
-	}
+	for (unsigned i = 0; i < d->queues; i++)
+		start_if_may(d, i);
 }
 
 static uint32_t first_base(const struct vio_dev *d)
@@ -82,33 +100,38 @@ void vio_dev_queue_go_live(struct vio_dev *d, unsigned i)
 		return;
 	d->queue[i].live = true;
 	d->queue[i].base = first_base(d);
-	if (!(d->status & VIO_S_DRIVER_OK) || d->pending)
-		return;
-	const char *why = start(d, i);
-	if (why)
-		give_up(d, why);
+	start_if_may(d, i);
 }
 
 static void default_queue(struct vio_dev *d, unsigned i)
 {
 	struct vio_dev_queue *dq = &d->queue[i];
 
-	dq->live = dq->enabled = false;
+	dq->live = dq->enabled = dq->leaving = false;
 	dq->size = d->queue_size_max;
 	dq->desc = dq->driver = dq->device = 0;
 	dq->base = 0;
+	dq->ring.broken = NULL;
 }
 
-static void queue_was_reset(void *arg, unsigned i, uint32_t base)
+/* All that wait for queues to stop look here, each time one has, whatever it was stopped for. */
+static void queue_stopped(void *arg, unsigned i, uint32_t base)
 {
-	(void)base;
-	default_queue(arg, i);
+	struct vio_dev *d = arg;
+
+	d->queue[i].base = base;
+	if (d->queue[i].leaving)
+		default_queue(d, i);
+	start_if_may(d, i);		/* thawed before it had stopped */
+	settle(d);
 }
 
 void vio_dev_queue_let_go(struct vio_dev *d, unsigned i)
 {
-	if (i < d->queues && d->queue[i].live && !d->pending && d->queue[i].state != VIO_QUEUE_STOPPING)
-		vio_dev_queue_stop(d, i, true, queue_was_reset, d);
+	if (i >= d->queues || !d->queue[i].live || d->pending || d->queue[i].leaving)
+		return;
+	d->queue[i].leaving = true;
+	vio_dev_queue_stop(d, i, true, queue_stopped, d);
 }
 
 void vio_dev_queue_reset(struct vio_dev *d, unsigned i)
@@ -145,33 +168,64 @@ static void all_stopped(struct vio_dev *d)
 		d->needs_reset = NULL;
 		d->config_due = false;
 		d->status = 0;
-	} else {
+	} else if (pending == VIO_PENDING_SUSPEND) {
 		d->status = (uint8_t)((d->status & ~VIO_S_DRIVER_OK) | VIO_S_SUSPEND);
 	}
+	if (d->freeze == VIO_FREEZE_BEGUN) {
+		d->freeze = VIO_FREEZE_DONE;
+		d->frozen(d->frozen_arg);
+	}
 }
 
-static void queue_stopped(void *arg, unsigned i, uint32_t base)
+static void settle(struct vio_dev *d)
 {
-	struct vio_dev *d = arg;
-
-	d->queue[i].base = base;
-	if (--d->stopping == 0)
-		all_stopped(d);
+	for (unsigned i = 0; i < d->queues; i++)
+		if (d->queue[i].state != VIO_QUEUE_STOPPED)
+			return;
+	all_stopped(d);
 }
 
-static void stop_queues(struct vio_dev *d, uint8_t pending)
+/* A queue that is on its way to its end already is asked again only to make it come sooner. */
+static void stop_queues(struct vio_dev *d, bool cancel)
+{
+	for (unsigned i = 0; i < d->queues; i++)
+		if (d->queue[i].state == VIO_QUEUE_STARTED || (cancel && d->queue[i].state == VIO_QUEUE_STOPPING))
+			vio_dev_queue_stop(d, i, cancel, queue_stopped, d);
+	settle(d);
+}
+
+static void stop_for(struct vio_dev *d, uint8_t pending)
 {
 	d->pending = pending;
-	d->stopping = 1;	/* ourselves, so that it ends once however many end at once */
-	for (unsigned i = 0; i < d->queues; i++) {
-		if (d->queue[i].state == VIO_QUEUE_STOPPED)
-			continue;
-		d->stopping++;
-		vio_dev_queue_stop(d, i, pending == VIO_PENDING_RESET, queue_stopped, d);
-	}
-	if (--d->stopping == 0)
-		all_stopped(d);
+	stop_queues(d, pending == VIO_PENDING_RESET);
 }
+
+/* ---- Frozen by the owner ---- */
+
+void vio_dev_freeze(struct vio_dev *d, void (*done)(void *arg), void *arg)
+{
+	d->freeze = VIO_FREEZE_BEGUN;
+	d->frozen = done;
+	d->frozen_arg = arg;
+	stop_queues(d, false);
+}
+
+static void tell_config(struct vio_dev *d)
+{
+	if (!d->config_due || d->status & VIO_S_SUSPEND || d->freeze)
+		return;
+	d->config_due = false;
+	d->port->config(d->port_arg);
+}
+
+void vio_dev_thaw(struct vio_dev *d)
+{
+	d->freeze = 0;
+	start_live(d);
+	tell_config(d);
+}
+
+/* ---- Status, further ---- */
 
 static void features_ok(struct vio_dev *d)
 {
@@ -185,10 +239,7 @@ static void resume(struct vio_dev *d)
 {
 	d->status = (uint8_t)((d->status & ~VIO_S_SUSPEND) | VIO_S_DRIVER_OK);
 	start_live(d);
-	if (d->config_due) {
-		d->config_due = false;
-		d->port->config(d->port_arg);
-	}
+	tell_config(d);
 }
 
 static void driver_ok(struct vio_dev *d)
@@ -210,7 +261,7 @@ void vio_dev_set_status(struct vio_dev *d, uint8_t status)
 {
 	if (status == 0) {
 		if (d->pending != VIO_PENDING_RESET)
-			stop_queues(d, VIO_PENDING_RESET);
+			stop_for(d, VIO_PENDING_RESET);
 		return;
 	}
 	if (d->pending)
@@ -222,5 +273,5 @@ void vio_dev_set_status(struct vio_dev *d, uint8_t status)
 	if (rising & VIO_S_DRIVER_OK)
 		driver_ok(d);
 	else if (rising & VIO_S_SUSPEND && d->status & VIO_S_DRIVER_OK && vio_has(d->accepted, VIO_F_SUSPEND))
-		stop_queues(d, VIO_PENDING_SUSPEND);
+		stop_for(d, VIO_PENDING_SUSPEND);
 }

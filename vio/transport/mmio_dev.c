@@ -62,7 +62,7 @@ void vio_mmio_dev_init(struct vio_mmio_dev *m, struct vio_dev *dev, const struct
 /* Is a reset, or the selected queue's stop, under way that its driver must not outrun? */
 static bool busy(const struct vio_mmio_dev *m, const struct vio_dev_queue *q)
 {
-	return m->wire.dev->pending == VIO_PENDING_RESET || (q && vio_queue_ending(q));
+	return m->wire.dev->pending == VIO_PENDING_RESET || (q && vio_queue_ending(m->wire.dev, q));
 }
 
 static bool complete(struct vio_mmio_dev *m, const struct vio_dev_queue *q)

@@ -196,7 +196,7 @@ static uint32_t read_queue(const struct vio_pci_dev *p, uint32_t at)
 	case AT(queue_driver): case AT(queue_driver) + 4: return vio_half(q->driver, at & 4);
 	case AT(queue_device): case AT(queue_device) + 4: return vio_half(q->device, at & 4);
 	case AT(queue_notif_config_data): return p->queue_sel ^ 0xffff;
-	case AT(queue_reset): return vio_queue_ending(q);
+	case AT(queue_reset): return vio_queue_ending(p->wire.dev, q);
 	default: return 0;		/* no administration queue */
 	}
 }

@@ -71,5 +71,8 @@ static inline void vio_set_feature_word(struct vio_features *f, uint32_t sel, ui
 }
 
 /* A queue is on its way to its end, and its driver has not been told that it is there. */
-static inline bool vio_queue_ending(const struct vio_dev_queue *q) { return q->live && q->state == VIO_QUEUE_STOPPING; }
+static inline bool vio_queue_ending(const struct vio_dev *d, const struct vio_dev_queue *q)
+{
+	return q->leaving || (d->pending == VIO_PENDING_RESET && q->live && q->state == VIO_QUEUE_STOPPING);
+}
 #endif
