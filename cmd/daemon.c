@@ -37,6 +37,8 @@ const struct vio_opt vio_daemon_options[VIO_OPT_COMMON] = {
 		.help = "The socket's file mode; 0600, or with --socket-group 0660, unless given." },
 	[VIO_OPT_IOMMU] = { "iommu", NULL, VIO_OPT_FLAG, VIO_OPT_DEVICE,
 		.help = "Offer ACCESS_PLATFORM: the front end translates addresses by its IOMMU (QEMU: iommu_platform=on)." },
+	[VIO_OPT_RING] = { "ring", "any|split", VIO_OPT_CHOICE, VIO_OPT_DEVICE,
+		.help = "Offer packed and split rings (any, the default), or split ones alone (split)." },
 	[VIO_OPT_ONCE] = { "once", NULL, VIO_OPT_FLAG, VIO_OPT_PROCESS,
 		.help = "End when the first front end (of each device) has gone." },
 	[VIO_OPT_CONTROL] = { "control", "PATH", VIO_OPT_TEXT, VIO_OPT_PROCESS, 1, 4095,
@@ -97,6 +99,8 @@ struct vio_features vio_daemon_wire(const struct vio_arg *args)
 
 	if (args[VIO_OPT_IOMMU].given)
 		vio_features_add(&f, VIO_F_ACCESS_PLATFORM);
+	if (args[VIO_OPT_RING].number)
+		vio_features_drop(&f, VIO_F_RING_PACKED);
 	return f;
 }
 

@@ -485,6 +485,32 @@ static void entropy(void **state)
 	guest_end(&g);
 }
 
+/* A driver that would take either kind of ring has this one: */
+static void expect_ring(const char *option, bool packed)
+{
+	struct program p = { .args = { "rng", socket_arg, "--verbose", option } };
+	struct guest g;
+	size_t at = 0;
+	program_start(&p);
+	program_until(&p, "serving");
+	guest_connect(&g, socket_path, -1, VIO_ID_RNG);
+	g.rng = take(&g, &at, sizeof *g.rng);
+	g.data = take(&g, &at, 4096);
+	assert_true(vio_rng_start(g.rng, vio_vhost_drv_port(g.front)));
+	assert_true(vio_drv_has(&g.rng->drv, VIO_F_RING_PACKED) == packed);
+	assert_in_range(vio_rng_read(g.rng, g.data, 256), 1, 256);
+	program_stop(&p, SIGTERM);
+	assert_int_equal(p.status, 0);
+	guest_end(&g);
+}
+
+static void rings(void **state)
+{
+	(void)state;
+	expect_ring("--ring=any", true);
+	expect_ring("--ring=split", false);
+}
+
 /* ---- Confinement ---- */
 
 static void expect_status(pid_t pid, const char *tid, const char *line)
@@ -606,6 +632,7 @@ int main(void)
 		T(several, "several disks in one process: options before the first hold for all, after it for one"),
 		T(second_fails, "when the second device cannot be made, nothing is left of the first"),
 		T(entropy, "vio rng gives random bytes"),
+		T(rings, "--ring=split keeps the packed ring from a driver that would take it"),
 		T(confined, "a daemon of root and one of nobody are confined, serve, and remove their socket"),
 		T(unconfined, "--sandbox=none warns loudly"),
 	};
