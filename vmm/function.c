@@ -1,0 +1,183 @@
+/* A virtio device as a PCI function of the machine. */
+#include <stdlib.h>
+#include <vmm/arch.h>
+#include <vmm/kvm.h>
+
+struct function {
+	struct vmm_device d;
+	struct vio_pci_dev p;
+	struct vio_pci_vector *vector;
+	struct vmm_msi *msi;
+	unsigned vectors;
+	struct vmm_range bar;		/* BAR 0 */
+	uint64_t first_base;		/* where it is put at the beginning */
+	uint64_t hooked;		/* where BAR 0 was when notifications were hooked; 0: they are not */
+};
+#define SELF(d) ((struct function *)(d))
+
+/* ---- The wire's owner ---- */
+
+static void msix(void *arg, unsigned vector)
+{
+	vmm_msi_send(&SELF(arg)->msi[vector]);
+}
+
+static void intx(void *arg, bool level)
+{
+	struct function *f = arg;
+	vmm_line(f->d.m, vmm_arch_intx_line(f->d.slot), f->d.slot, level);
+}
+
+static void vector_changed(void *arg, unsigned i)
+{
+	struct function *f = arg;
+	const struct vio_pci_vector *v = &f->vector[i];
+
+	if (!v->masked && v->address)
+		vmm_msi_set(&f->msi[i], v->address, v->data);
+}
+
+static void hook(struct function *f, bool on)
+{
+	if (!f->hooked)
+		return;
+	for (unsigned i = 0; i < f->d.dev->queues; i++)
+		vmm_device_hook(&f->d, i, f->hooked + vio_pci_notify_at(&f->p, i), 2, -1, on);
+	if (!on)
+		f->hooked = 0;
+}
+
+static void moved(void *arg)
+{
+	struct function *f = arg;
+	struct vmm_bus *bus = &f->d.m->addresses;
+	uint64_t base, bytes;
+	bool there = vio_pci_bar(&f->p, 0, &base, &bytes);
+
+	if (f->bar.on && there && f->bar.base == base)
+		return;
+	if (f->bar.on) {
+		hook(f, false);
+		vmm_bus_remove(bus, &f->bar);
+	}
+	if (!there || base + bytes < base)
+		return;
+	f->bar.base = base;
+	f->bar.bytes = bytes;
+	vmm_bus_add(bus, &f->bar);
+	f->hooked = base;
+	hook(f, true);
+}
+
+static const struct vio_pci_ops ops = {
+	.owner = VMM_OWNER, .msix = msix, .intx = intx, .moved = moved, .vector = vector_changed
+};
+
+/* ---- Accesses: calls into the device's loop ---- */
+
+struct access { struct function *f; uint64_t at, value; unsigned width; };
+
+static void bar_read_here(void *arg) { struct access *a = arg; a->value = vio_pci_read(&a->f->p, a->at, a->width); }
+static void bar_write_here(void *arg) { struct access *a = arg; vio_pci_write(&a->f->p, a->at, a->width, a->value); }
+static void config_read_here(void *arg) { struct access *a = arg; a->value = vio_pci_config_read(&a->f->p, (uint32_t)a->at, a->width); }
+static void config_write_here(void *arg)
+{
+	struct access *a = arg;
+	vio_pci_config_write(&a->f->p, (uint32_t)a->at, a->width, (uint32_t)a->value);
+}
+
+static uint64_t ask(struct function *f, void (*fn)(void *), uint64_t at, unsigned width, uint64_t value)
+{
+	struct access a = { f, at, value, width };
+	vmm_ask(f->d.loop, fn, &a);
+	return a.value;
+}
+
+static uint64_t bar_read(void *arg, uint64_t at, unsigned width) { return ask(arg, bar_read_here, at, width, 0); }
+static void bar_write(void *arg, uint64_t at, unsigned width, uint64_t v) { ask(arg, bar_write_here, at, width, v); }
+static uint32_t config_read(void *arg, uint32_t at, unsigned width) { return (uint32_t)ask(arg, config_read_here, at, width, 0); }
+static void config_write(void *arg, uint32_t at, unsigned width, uint32_t v) { ask(arg, config_write_here, at, width, v); }
+
+static const struct vmm_range_ops bar_ops = { bar_read, bar_write };
+
+/* ---- The device's wire ---- */
+
+static bool turn(struct vmm_device *d, unsigned queue) { return vio_pci_turn(&SELF(d)->p, queue); }
+
+static void place_bars(struct function *f);
+
+static void reset(struct vmm_device *d)
+{
+	struct function *f = SELF(d);
+
+	/* The function level reset, which is what a conventional one does to a function. */
+	vio_pci_config_write(&f->p, f->p.express_at + 8u, 2, 0x8000);
+	place_bars(f);
+}
+
+static void detach(struct vmm_device *d)
+{
+	struct function *f = SELF(d);
+
+	vio_pci_config_write(&f->p, VIO_PCI_COMMAND, 2, 0);
+	moved(f);
+	intx(f, false);
+	for (unsigned i = 0; i < f->vectors; i++)
+		vmm_msi_free(&f->msi[i]);
+	free(f->vector);
+	free(f->msi);
+}
+
+const struct vmm_wire_ops vmm_function_ops = { .features = vio_pci_features, .port = &vio_pci_port, .turn = turn, .reset = reset,
+	.detach = detach };
+
+/* ---- Life ---- */
+
+/* As firmware would: so that a guest without a PCI allocator finds them in place. */
+static void place_bars(struct function *f)
+{
+	vio_pci_config_write(&f->p, VIO_PCI_BAR0, 4, (uint32_t)f->first_base);
+	vio_pci_config_write(&f->p, VIO_PCI_BAR0 + 4, 4, (uint32_t)(f->first_base >> 32));
+}
+
+struct vmm_device *vmm_function_new(struct vmm *m, const struct vmm_attach *a, char *why)
+{
+	struct function *f = calloc(1, sizeof *f);
+	unsigned vectors = a->dev->queues + 1u;
+
+	if (!f || !(f->vector = calloc(vectors, sizeof *f->vector)) || !(f->msi = calloc(vectors, sizeof *f->msi))) {
+		vio_refuse(why, "there is no memory for another device");
+		goto out;
+	}
+	for (unsigned i = 0; i < vectors; i++)
+		vmm_msi_init(m, &f->msi[i]);
+	f->vectors = vectors;
+	const char *refused = vio_pci_dev_init(&f->p, a->dev, a->dev->type, &ops, f,
+	    &(struct vio_pci_options){ .vector = f->vector, .vectors = (uint16_t)vectors, .notify_multiplier = 4, .express = true });
+	if (refused) {
+		vio_refuse(why, "%s can't be a PCI function: %s", a->name, refused);
+		goto out;
+	}
+	struct vmm_function config = { config_read, config_write, f };
+	f->d.m = m;
+	f->d.wire = &vmm_function_ops;
+	f->d.slot = vmm_pci_add(m, a->slot, &config);
+	if (!f->d.slot) {
+		vio_refuse(why, "there is no free PCI slot for %s: 31 devices are the most", a->name);
+		goto out;
+	}
+	f->first_base = vmm_pci_place(m, f->d.slot);
+	f->bar = (struct vmm_range){ .ops = &bar_ops, .arg = f };
+	place_bars(f);			/* before there is anybody to see it */
+	vmm_device_prepare(&f->d, m, a, &f->p);
+	return &f->d;
+out:
+	if (f) {
+		if (f->d.slot)
+			vmm_pci_remove(m, f->d.slot);
+		free(f->vector);
+		free(f->msi);
+	}
+	free(f);
+	return NULL;
+}
