@@ -24,6 +24,7 @@ uint64_t vmm_x86_low_end(const struct vio_mem *mem);
 bool vmm_x86_zero_page(const struct vmm_load *how, const struct vio_mem *mem, const void *header, size_t bytes, uint64_t kernel,
 	const struct vmm_entry *entry, char *why);
 
-bool vmm_load_bzimage(const struct vmm_load *how, struct vmm_file *f, const struct vio_mem *mem, struct vmm_entry *entry, char *why);
+bool vmm_load_bzimage(const struct vmm_load *how, struct vmm_file *f, const struct vio_mem *mem, struct vmm_entry *entry,
+	char *why);
 bool vmm_load_elf(const struct vmm_load *how, struct vmm_file *f, const struct vio_mem *mem, struct vmm_entry *entry, char *why);
 #endif
