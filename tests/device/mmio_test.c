@@ -407,6 +407,47 @@ static void only_what_fits_is_probed(void **state)
 	}
 }
 
+/* Feature registers with a selector of one bit, as QEMU's are. */
+struct one_bit { uint32_t sel[2], offered[2], taken[2]; };
+
+static uint32_t one_bit_read(void *arg, uint32_t at, unsigned width)
+{
+	const struct one_bit *p = arg;
+
+	(void)width;
+	return at == VIO_MMIO_DEVICE_FEATURES ? p->offered[p->sel[0]] : 0;
+}
+
+static void one_bit_write(void *arg, uint32_t at, unsigned width, uint32_t value)
+{
+	struct one_bit *p = arg;
+
+	(void)width;
+	if (at == VIO_MMIO_DEVICE_FEATURES_SEL)
+		p->sel[0] = value != 0;
+	else if (at == VIO_MMIO_DRIVER_FEATURES_SEL)
+		p->sel[1] = value != 0;
+	else if (at == VIO_MMIO_DRIVER_FEATURES)
+		p->taken[p->sel[1]] = value;
+}
+
+static void a_selector_of_one_bit(void **state)
+{
+	static const struct vio_mmio_access access = { one_bit_read, one_bit_write };
+	struct one_bit p = { .offered = { 1u << VIO_F_EVENT_IDX, 1u << (VIO_F_VERSION_1 - 32) | 1u << (VIO_F_RING_PACKED - 32) } };
+	struct vio_mmio_drv d;
+	const char *why;
+
+	(void)state;
+	assert_false(vio_mmio_probe(&d, &access, &p, (struct vio_platform){ &rig_platform, NULL }, &why));	/* for its port */
+	struct vio_features f = d.port.ops->features(&d.port);
+	assert_true(vio_has(f, VIO_F_EVENT_IDX) && vio_has(f, VIO_F_VERSION_1) && vio_has(f, VIO_F_RING_PACKED));
+	assert_true(f.word[1] == 0);
+	assert_true(d.port.ops->accept(&d.port, f));
+	assert_int_equal(p.taken[0], p.offered[0]);
+	assert_int_equal(p.taken[1], p.offered[1]);
+}
+
 static void interrupts_are_acknowledged(void **state)
 {
 	struct blk_rig b = running();
@@ -467,6 +508,7 @@ static const struct CMUnitTest tests[] = {
 	T(reset_with_requests_in_flight, "resets with requests in flight, 500 times"),
 	T(shared_memory_is_found, "shared memory regions are found by id, and no others"),
 	T(only_what_fits_is_probed, "what is no device of version 2 is ignored, a placeholder in silence {mmio-drv-4 mmio-drv-6 mmio-drv-8 mmio-drv-9 mmio-drv-21 mmio-drv-22 mmio-drv-23; only us}"),
+	T(a_selector_of_one_bit, "a device that takes every selector of features but 0 for 1 has no features from 64 on, and keeps those below"),
 	T(interrupts_are_acknowledged, "interrupts are read, acknowledged, and nothing else {mmio-drv-15 mmio-drv-16 mmio-drv-17 mmio-drv-26 mmio-drv-27 mmio-drv-28; only us}"),
 	T(a_life_by_the_rules, "a driver's life without an access that is not allowed {mmio-drv-1 mmio-drv-2 mmio-drv-3 mmio-drv-10 mmio-drv-11 mmio-drv-12 mmio-drv-13 mmio-drv-24 mmio-drv-25; only us}"),
 	T(only_ready_after_its_reset, "a queue's reset is complete when QueueReset reads 0 {mmio-drv-18; only us}"),

@@ -338,10 +338,10 @@ static void packed_chain(void **state)
 	BYTES(0,
 	    0x00, 0x10, 0x01, 0, 0, 0, 0, 0,	16, 0, 0, 0,		2, 0,	0x01, 0x80,	/* second lap: USED, not AVAIL */
 	    0x00, 0x11, 0x01, 0, 0, 0, 0, 0,	0x34, 0x12, 0, 0,	2, 0,	0x02, 0x80);
-	WRITE(48 + 8, 9, 9, 9, 9, 1, 0, 0x80, 0x80);	/* used without WRITE: the length means nothing */
+	WRITE(48 + 8, 9, 9, 9, 9, 1, 0, 0x80, 0x80);	/* nothing in it is writable: the length means nothing */
 	assert_ptr_equal(vio_drvq_get(&drv, &len), &b);
 	assert_int_equal(len, 0);
-	WRITE(8, 2, 0, 0, 0, 2, 0, 0x02, 0);		/* second lap: used is neither AVAIL nor USED */
+	WRITE(8, 2, 0, 0, 0, 2, 0, 0, 0);		/* second lap: used is neither AVAIL nor USED; without WRITE, as QEMU has it */
 	assert_ptr_equal(vio_drvq_get(&drv, &len), &c);
 	assert_int_equal(len, 2);
 	assert_null(drv.broken);

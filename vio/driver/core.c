@@ -97,7 +97,7 @@ bool vio_drv_begin(struct vio_drv *d, struct vio_drv_port *port, uint32_t device
 		return false;
 	add_status(d, VIO_S_ACKNOWLEDGE);
 	add_status(d, VIO_S_DRIVER);
-	d->features = choose(port->ops->features(port), wanted, needs);
+	d->features = choose(vio_features_minus(port->ops->features(port), port->refuse), wanted, needs);
 	if (!port->has_config_data)		/* a device may offer it where it means nothing */
 		vio_features_drop(&d->features, VIO_F_NOTIF_CONFIG_DATA);
 	if (!vio_drv_has(d, VIO_F_VERSION_1))
@@ -195,15 +195,31 @@ void vio_drv_kick(struct vio_drv *d, uint16_t queue, struct vio_drvq *q)
 		d->port->ops->kick(d->port, queue, vio_drvq_notification(q, queue));
 }
 
-/* Sleep until the device signals, but look at its status now and then. */
-static void sleep_a_while(struct vio_drv *d, uint16_t queue, struct vio_drvq *q, uint64_t deadline)
+static bool can_sleep(const struct vio_drv *d) { return d->port->ops->wait || d->port->platform.ops->wait; }
+
+static void wait_signal(struct vio_drv *d, uint16_t queue, uint64_t deadline)
 {
-	const uint64_t slice = 100000000;
-	uint64_t soon = now(d) + slice;
+	const struct vio_platform *pf = &d->port->platform;
+
+	if (d->port->ops->wait)
+		d->port->ops->wait(d->port, queue, deadline);
+	else
+		pf->ops->wait(pf->arg, d->port, queue, deadline);
+}
+
+void vio_drv_wait(struct vio_drv *d, uint16_t queue, struct vio_drvq *q, uint64_t deadline)
+{
+	const uint64_t slice = 100000000;	/* look at its status now and then */
 	bool hush = q->hush;
 
+	vio_drv_kick(d, queue, q);	/* never wait with something unpublished */
+	if (!can_sleep(d)) {
+		relax(d);
+		return;
+	}
+	uint64_t soon = now(d) + slice;
 	if (!vio_drvq_listen(q))
-		d->port->ops->wait(d->port, queue, soon < deadline ? soon : deadline);
+		wait_signal(d, queue, soon < deadline ? soon : deadline);
 	if (hush)
 		vio_drvq_quiet(q);
 }
@@ -217,11 +233,8 @@ void *vio_drv_get_wait(struct vio_drv *d, uint16_t queue, struct vio_drvq *q, ui
 	while (!(cookie = vio_drvq_get(q, len))) {
 		if (q->broken || now(d) >= deadline_ns)
 			return NULL;
-		if (d->port->ops->wait)
-			sleep_a_while(d, queue, q, deadline_ns);
-		else
-			relax(d);
-		if ((d->port->ops->wait || ++looks % 1024 == 0) && status(d) & VIO_S_NEEDS_RESET)
+		vio_drv_wait(d, queue, q, deadline_ns);
+		if ((can_sleep(d) || ++looks % 1024 == 0) && status(d) & VIO_S_NEEDS_RESET)
 			return vio_drvq_get(q, len);	/* 2.1.1: don't rely on the rest */
 	}
 	return cookie;

@@ -3,7 +3,7 @@
  * is what the driver needs of the kernel, firmware or process around it.
  *
  * Nothing here allocates.  Everything may be called in an interrupt handler except what waits: vio_drv_begin(),
- * vio_drv_reset(), vio_drv_queue_reset(), vio_drv_suspend(), vio_drv_resume() and what says so.  Callers lock.
+ * vio_drv_reset(), vio_drv_queue_reset(), vio_drv_suspend(), vio_drv_resume(), vio_drv_wait() and what says so.  Callers lock.
  */
 #ifndef VIO_DRIVER_PORT_H
 #define VIO_DRIVER_PORT_H
@@ -13,6 +13,7 @@ VIO_BEGIN_DECLS
 
 enum vio_dir { VIO_TO_DEVICE = 1, VIO_FROM_DEVICE = 2, VIO_BOTH_WAYS = 3 };
 
+struct vio_drv_port;
 struct vio_platform {
 	const struct vio_platform_ops *ops;
 	void *arg;
@@ -27,12 +28,18 @@ struct vio_platform_ops {
 	void (*unmap)(void *arg, const void *p, uint32_t len, enum vio_dir dir, const struct vio_buf *bufs, unsigned n);
 	uint64_t (*now_ns)(void *arg);		/* monotonic */
 	void (*relax)(void *arg);		/* between two looks while waiting; may give the processor away; may be NULL */
+	/*
+	 * Sleep until the device behind port has interrupted, or now_ns() reaches deadline; may come back earlier.  An interrupt
+	 * since wait() was last left counts: the driver looks at its ring before it calls.  NULL: drivers poll, with relax().
+	 */
+	void (*wait)(void *arg, struct vio_drv_port *port, uint16_t queue, uint64_t deadline_ns);
 };
 
 struct vio_drv_port {
 	const struct vio_drv_port_ops *ops;
 	struct vio_platform platform;
 	bool has_config_data;		/* the wire can do NOTIF_CONFIG_DATA */
+	struct vio_features refuse;	/* for its user to set, after the probe: not taken though the device offers it */
 };
 struct vio_drv_port_ops {
 	uint32_t (*device_id)(struct vio_drv_port *p);
@@ -53,7 +60,7 @@ struct vio_drv_port_ops {
 	bool (*queue_is_live)(struct vio_drv_port *p, uint16_t queue);
 	/* notification: vio_drvq_notification(); the wire sends of it what was negotiated */
 	void (*kick)(struct vio_drv_port *p, uint16_t queue, uint32_t notification);
-	/* Wait until the device has signalled the queue, or now_ns() reaches deadline; NULL: poll with relax(). */
+	/* Wait until the device has signalled the queue, or now_ns() reaches deadline; NULL: as the platform waits. */
 	void (*wait)(struct vio_drv_port *p, uint16_t queue, uint64_t deadline_ns);
 };
 
@@ -97,6 +104,11 @@ static inline bool vio_drv_has(const struct vio_drv *d, unsigned bit) { return v
 /* Publish what was added to q and notify the device if it wants to hear of it. */
 void vio_drv_kick(struct vio_drv *d, uint16_t queue, struct vio_drvq *q);
 
+/*
+ * Publish what was added to q, kick, and wait until something may have finished, a tenth of a second at most: for who has several
+ * requests in flight, between two looks.
+ */
+void vio_drv_wait(struct vio_drv *d, uint16_t queue, struct vio_drvq *q, uint64_t deadline_ns);
 /* vio_drvq_get(), waiting for it.  NULL: deadline passed, queue broken, or the device needs a reset. */
 void *vio_drv_get_wait(struct vio_drv *d, uint16_t queue, struct vio_drvq *q, uint32_t *len, uint64_t deadline_ns);
 VIO_END_DECLS

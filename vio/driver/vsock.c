@@ -433,23 +433,11 @@ bool vio_vsock_poll(struct vio_vsock *v)
 
 bool vio_vsock_wait(struct vio_vsock *v, uint64_t deadline_ns)
 {
-	const struct vio_platform *pf = platform(v);
-	const struct vio_drv_port_ops *ops = v->drv.port->ops;
-	const uint64_t slice = 100000000;
-
 	for (;;) {
 		if (vio_vsock_poll(v))
 			return true;
-		uint64_t now = vio_vsock_drv_now(v);
-		if (v->drv.failed || now >= deadline_ns)
+		if (v->drv.failed || vio_vsock_drv_now(v) >= deadline_ns)
 			return false;
-		if (!ops->wait) {
-			if (pf->ops->relax)
-				pf->ops->relax(pf->arg);
-			continue;
-		}
-		uint64_t soon = now + slice;	/* the other queues, and deadlines, are looked at now and then */
-		if (!vio_drvq_listen(&v->q[VIO_VSOCK_RX]))
-			ops->wait(v->drv.port, VIO_VSOCK_RX, soon < deadline_ns ? soon : deadline_ns);
+		vio_drv_wait(&v->drv, VIO_VSOCK_RX, &v->q[VIO_VSOCK_RX], deadline_ns);
 	}
 }

@@ -162,7 +162,7 @@ static void *packed_get(struct vio_drvq *q, uint32_t *len)
 	if (!is_used(q, word))
 		return NULL;
 	uint16_t id = (uint16_t)(word >> 32);
-	uint32_t n = word >> 48 & VIO_DESC_WRITE ? (uint32_t)word : 0;	/* without WRITE len means nothing (2.8.5) */
+	uint32_t n = (uint32_t)word;	/* without WRITE it should mean nothing (2.8.5), but QEMU writes data and len and never sets WRITE */
 
 	if (id >= q->size || q->slot[id].count == 0) {
 		q->broken = "used descriptor names no chain of ours";

@@ -52,13 +52,19 @@ static struct vio_features features(struct vio_drv_port *p)
 		put(SELF(p), VIO_MMIO_DEVICE_FEATURES_SEL, i);
 		f.word[i / 2] |= (uint64_t)get(SELF(p), VIO_MMIO_DEVICE_FEATURES) << i % 2 * 32;
 	}
+	/*
+	 * QEMU takes any selector but 0 for 1.  Bit 32 is there in every device we drive, bit 96 has no meaning: such a device has
+	 * no bits from 64 on.
+	 */
+	if (vio_has(f, VIO_F_VERSION_1 + 64))
+		f.word[1] = 0;
 	return f;
 }
 
 static bool accept(struct vio_drv_port *p, struct vio_features f)
 {
 	SELF(p)->with_data = vio_has(f, VIO_F_NOTIFICATION_DATA);
-	for (uint32_t i = 0; i < VIO_F_LIMIT / 32; i++) {
+	for (uint32_t i = VIO_F_LIMIT / 32; i-- > 0; ) {	/* the low ones last, so that they stand with QEMU, too */
 		put(SELF(p), VIO_MMIO_DRIVER_FEATURES_SEL, i);
 		put(SELF(p), VIO_MMIO_DRIVER_FEATURES, (uint32_t)(f.word[i / 2] >> i % 2 * 32));
 	}
