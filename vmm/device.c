@@ -214,7 +214,7 @@ struct vmm_device *vmm_attach(struct vmm *m, const struct vmm_attach *a, char *w
 		vio_refuse(why, "slot %u has a device already: choose another, or leave it out", a->slot);
 		return NULL;
 	}
-	struct vmm_device *d = m->o.wire == VMM_PCI ? vmm_function_new(m, a, why) : vmm_page_new(m, a, why);
+	struct vmm_device *d = m->o.wire == VMM_WIRE_PCI ? vmm_function_new(m, a, why) : vmm_page_new(m, a, why);
 	if (!d)
 		return NULL;
 	d->next = m->devices;
@@ -274,7 +274,7 @@ void vmm_detach(struct vmm_device *d)
 
 	vmm_pause(m);		/* so that no vCPU is in an access to it */
 	vmm_device_reset(d);
-	if (m->o.wire == VMM_PCI)
+	if (m->o.wire == VMM_WIRE_PCI)
 		vmm_pci_remove(m, d->slot);
 	vmm_ask(d->loop, detach, d);
 	while (*at != d)

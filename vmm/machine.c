@@ -82,7 +82,7 @@ static bool open_all(struct vmm *m, char *why)
 {
 	if (!open_kvm(m, why) || !vmm_memory_open(m, why) || !vmm_arch_open(m, why) || !vmm_irq_open(m, why) || !vmm_vcpus_open(m, why))
 		return false;
-	if (m->o.wire == VMM_PCI && !vmm_pci_open(m, why))
+	if (m->o.wire == VMM_WIRE_PCI && !vmm_pci_open(m, why))
 		return false;
 	return vmm_arch_platform(m, why);
 }

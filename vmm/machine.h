@@ -23,7 +23,7 @@
 struct vmm;
 struct vmm_device;
 
-enum vmm_wire { VMM_PCI, VMM_MMIO };
+enum vmm_wire { VMM_WIRE_PCI, VMM_WIRE_MMIO };
 
 /* What the machine tells, in the home loop. */
 enum vmm_event {

@@ -157,7 +157,7 @@ bool vmm_unplug(struct vmm *m, const char *name, char *why)
 
 	if (!d)
 		return vio_refuse(why, "there is no device called %.60s", name);
-	if (m->o.wire != VMM_PCI)
+	if (m->o.wire != VMM_WIRE_PCI)
 		return vio_refuse(why, "virtio-mmio knows no hot plug: the machine must have been started with --transport=pci");
 	pthread_mutex_lock(&m->pci.lock);
 	m->pci.down |= UINT32_C(1) << d->slot;

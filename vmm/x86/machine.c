@@ -172,10 +172,10 @@ static bool back_to_first(struct vmm *m, char *why)
 static bool build_tables(struct vmm *m, uint64_t *rsdp, char *why)
 {
 	struct vmm_acpi_mmio mmio[VMM_MMIO_SLOTS];
-	struct vmm_acpi acpi = { .cpus = m->o.cpus, .pci = m->o.wire == VMM_PCI, .pci64 = m->arch->map.pci64,
+	struct vmm_acpi acpi = { .cpus = m->o.cpus, .pci = m->o.wire == VMM_WIRE_PCI, .pci64 = m->arch->map.pci64,
 		.pci64_bytes = m->arch->map.pci64_bytes, .mmio = mmio, .serial = true };
 
-	if (m->o.wire == VMM_MMIO)
+	if (m->o.wire == VMM_WIRE_MMIO)
 		for (const struct vmm_device *d = m->devices; d; d = d->next)
 			mmio[acpi.mmios++] = (struct vmm_acpi_mmio){ VMM_MMIO + (d->slot - 1) * VMM_MMIO_STRIDE, VMM_GSI_MMIO(d->slot - 1) };
 	return vmm_acpi_build(&acpi, m->memory.mem, rsdp, why);

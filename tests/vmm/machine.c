@@ -1,0 +1,407 @@
+/*
+ * The machine on KVM with guests of a few instructions: life, pause, reset, crash, hot plug, and who answers at which address.  The
+ * test's own thread plays a vCPU where that is enough.
+ */
+#include <tests/test.h>
+#include <elf.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <vio/device/rng.h>
+#include <vio/host/source.h>
+#include <vio/vhost/backend.h>
+#include <vmm/arch.h>
+#include <vmm/x86/layout.h>
+
+/* ---- Guests: 64-bit code at 1 MiB ---- */
+
+#define GUEST(name, code) \
+	__asm__(".pushsection .rodata\n" #name ":\n" code "\n" #name "_end:\n.popsection"); \
+	extern const unsigned char name[], name##_end[]
+
+GUEST(guest_off, "mov $0x600, %edx; mov $0x34, %al; outb %al, %dx; 1: hlt; jmp 1b");
+/* Once: a reset.  What it wrote at 2 MiB is still there the second time. */
+GUEST(guest_reset, "cmpl $0x1234, 0x200000; je 2f; movl $0x1234, 0x200000; mov $0x604, %edx; mov $0x42, %al; outb %al, %dx; 1: pause; jmp 1b;"
+	"2: mov $0x600, %edx; mov $0x34, %al; outb %al, %dx; 3: hlt; jmp 3b");
+/* No interrupt table: an exception has nowhere to go, thrice. */
+GUEST(guest_crash, "lidt 0x1000; movq $0, 0x1000; ud2");
+GUEST(guest_count, "1: incq 0x200000; jmp 1b");
+GUEST(guest_words, "mov $0x3f8, %edx; mov $'v', %al; outb %al, %dx; mov $'i', %al; outb %al, %dx; mov $'o', %al; outb %al, %dx;"
+	"mov $0x600, %edx; mov $0x34, %al; outb %al, %dx; 1: hlt; jmp 1b");
+
+/* An ELF file of it, in memory. */
+static int elf_of(const unsigned char *code, const unsigned char *end)
+{
+	struct { Elf64_Ehdr e; Elf64_Phdr p; } head = { .e = { .e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT },
+		.e_type = ET_EXEC, .e_machine = EM_X86_64, .e_version = EV_CURRENT, .e_entry = VMM_AT_KERNEL, .e_phoff = sizeof head.e,
+		.e_ehsize = sizeof head.e, .e_phentsize = sizeof head.p, .e_phnum = 1 } };
+	uint64_t n = (uint64_t)(end - code);
+	int fd = memfd_create("guest", MFD_CLOEXEC);
+
+	head.p = (Elf64_Phdr){ .p_type = PT_LOAD, .p_flags = PF_R | PF_X, .p_offset = sizeof head, .p_vaddr = VMM_AT_KERNEL,
+		.p_paddr = VMM_AT_KERNEL, .p_filesz = n, .p_memsz = n, .p_align = 1 };
+	assert_int_equal(write(fd, &head, sizeof head), sizeof head);
+	assert_int_equal(write(fd, code, n), n);
+	return fd;
+}
+
+/* ---- The machine ---- */
+
+struct bed {
+	struct vio_loop *home;
+	struct vio_thread *thread;
+	struct vmm *m;
+	int kernel, out[2];
+	unsigned events[4];
+	char said[VIO_WHY];
+	char why[VIO_WHY];
+};
+
+static void on_event(void *arg, enum vmm_event event, const char *why)
+{
+	struct bed *b = arg;
+
+	b->events[event]++;
+	snprintf(b->said, sizeof b->said, "%s", why ? why : "");
+	vio_loop_quit(b->home);
+}
+
+static struct vmm_options options_of(struct bed *b, enum vmm_wire wire)
+{
+	return (struct vmm_options){ .memory = 16 << 20, .cpus = 2, .wire = wire, .home = b->home, .serial_in = -1, .serial_out = b->out[1],
+		.event = on_event, .arg = b };
+}
+
+#define NEEDS_KVM() do { if (access("/dev/kvm", R_OK | W_OK)) SKIP_BECAUSE("there is no /dev/kvm that may be used"); } while (0)
+
+static void make(struct bed *b, enum vmm_wire wire)
+{
+	*b = (struct bed){ .home = vio_loop_new(), .kernel = -1 };
+	b->thread = vio_thread_start("device");
+	assert_int_equal(pipe2(b->out, O_CLOEXEC | O_NONBLOCK), 0);
+	struct vmm_options o = options_of(b, wire);
+	b->m = vmm_new(&o, b->why);
+	if (!b->m)
+		fail_msg("%s", b->why);
+}
+
+static void boot(struct bed *b, const unsigned char *code, const unsigned char *end)
+{
+	b->kernel = elf_of(code, end);
+	if (!vmm_boot(b->m, &(struct vmm_load){ .kernel = b->kernel, .kernel_name = "guest", .initrd = -1, .command_line = "" }, b->why))
+		fail_msg("%s", b->why);
+}
+
+static void run_until_event(struct bed *b)
+{
+	vmm_resume(b->m);
+	vio_loop_run(b->home);
+}
+
+static void unmake(struct bed *b)
+{
+	vmm_free(b->m);
+	vio_thread_stop(b->thread);
+	vio_loop_free(b->home);
+	close(b->out[0]);
+	close(b->out[1]);
+	if (b->kernel >= 0)
+		close(b->kernel);
+}
+
+#define BOOT(b, guest) boot(b, guest, guest##_end)
+
+/* ---- Life ---- */
+
+static void test_off(void **state)
+{
+	struct bed b;
+	(void)state;
+	NEEDS_KVM();
+	make(&b, VMM_WIRE_PCI);
+	BOOT(&b, guest_off);
+	run_until_event(&b);
+	assert_int_equal(b.events[VMM_EVENT_OFF], 1);
+	assert_false(vmm_running(b.m));
+	unmake(&b);
+}
+
+static void test_words(void **state)
+{
+	struct bed b;
+	char said[8] = "";
+	(void)state;
+	NEEDS_KVM();
+	make(&b, VMM_WIRE_MMIO);
+	BOOT(&b, guest_words);
+	run_until_event(&b);
+	int out = dup(b.out[0]);
+	unmake(&b);			/* what is left is written at the latest here */
+	assert_int_equal(read(out, said, sizeof said), 3);
+	assert_string_equal(said, "vio");
+	close(out);
+}
+
+static void test_reset(void **state)
+{
+	struct bed b;
+	(void)state;
+	NEEDS_KVM();
+	make(&b, VMM_WIRE_PCI);
+	BOOT(&b, guest_reset);
+	run_until_event(&b);
+	while (!b.events[VMM_EVENT_OFF])
+		vio_loop_run(b.home);
+	assert_int_equal(b.events[VMM_EVENT_RESET], 1);
+	unmake(&b);
+}
+
+static void test_crash(void **state)
+{
+	struct bed b;
+	(void)state;
+	NEEDS_KVM();
+	make(&b, VMM_WIRE_PCI);
+	BOOT(&b, guest_crash);
+	run_until_event(&b);
+	assert_int_equal(b.events[VMM_EVENT_CRASH], 1);
+	assert_non_null(strstr(b.said, "vCPU 0: "));
+	assert_false(vmm_running(b.m));
+	unmake(&b);
+}
+
+static uint64_t counter(const struct bed *b) { return *(volatile uint64_t *)(void *)(b->m->memory.base + (2 << 20)); }
+
+static void wait_for_progress(const struct bed *b)
+{
+	for (uint64_t before = counter(b); counter(b) == before;)
+		sched_yield();
+}
+
+static void test_pause(void **state)
+{
+	struct bed b;
+	(void)state;
+	NEEDS_KVM();
+	make(&b, VMM_WIRE_PCI);
+	BOOT(&b, guest_count);
+	for (unsigned i = 0; i < 50; i++) {
+		vmm_resume(b.m);
+		wait_for_progress(&b);
+		vmm_pause(b.m);
+		uint64_t then = counter(&b);
+		for (unsigned k = 0; k < 1000; k++)
+			sched_yield();
+		assert_int_equal(counter(&b), then);
+	}
+	assert_int_equal(b.m->parked, 2);	/* the second one waits for its start */
+	unmake(&b);
+}
+
+/* ---- What was written is logged ---- */
+
+static void test_log(void **state)
+{
+	struct bed b;
+	uint8_t bits[4096];
+	(void)state;
+	NEEDS_KVM();
+	make(&b, VMM_WIRE_PCI);
+	BOOT(&b, guest_count);
+	assert_true(vmm_memory_log(b.m, true, b.why));
+	assert_true(b.m->memory.dirty_bytes <= sizeof bits);
+	memset(bits, 0, sizeof bits);
+	assert_true(vmm_memory_written(b.m, bits, b.why));
+	memset(bits, 0, sizeof bits);
+	vmm_resume(b.m);
+	wait_for_progress(&b);
+	vmm_pause(b.m);
+	vio_mem_dirty_gpa(vmm_mem(b.m), 5 << 20, 1);	/* as a device does */
+	assert_true(vmm_memory_written(b.m, bits, b.why));
+	for (unsigned page = 0; page < (16 << 20) / 4096; page++)
+		assert_int_equal(bits[page / 8] >> page % 8 & 1, page == 512 || page == 1280);
+	assert_true(vmm_memory_log(b.m, false, b.why));
+	unmake(&b);
+}
+
+/* ---- Devices ---- */
+
+struct rng { struct vio_dev *dev; struct vio_source *source; struct bed *b; };
+
+static void open_rng(void *arg)
+{
+	struct rng *r = arg;
+
+	r->dev = calloc(1, vio_dev_rng.instance);
+	r->source = vio_source_counting(0);
+	assert_null(vio_dev_open(r->dev, &vio_dev_rng, &(struct vio_rng_options){ .source = r->source }, &vio_vhost_port, NULL,
+	    vio_vhost_features()));
+}
+
+static void close_rng(void *arg)
+{
+	struct rng *r = arg;
+
+	vio_dev_close(r->dev);
+	vio_source_close(r->source);
+	free(r->dev);
+}
+
+static struct vmm_device *attach(struct bed *b, struct rng *r, const char *name, unsigned slot)
+{
+	vmm_ask(vio_thread_loop(b->thread), open_rng, r);
+	return vmm_attach(b->m, &(struct vmm_attach){ .name = name, .dev = r->dev, .loop = vio_thread_loop(b->thread), .slot = slot }, b->why);
+}
+
+static uint32_t config(struct bed *b, unsigned slot, unsigned at, unsigned width)
+{
+	return (uint32_t)vmm_bus_read(&b->m->addresses, VMM_ECAM + (slot << 15) + at, width);
+}
+
+static void set_config(struct bed *b, unsigned slot, unsigned at, unsigned width, uint32_t v)
+{
+	vmm_bus_write(&b->m->addresses, VMM_ECAM + (slot << 15) + at, width, v);
+}
+
+static void test_function(void **state)
+{
+	struct bed b;
+	struct rng r = { 0 };
+	(void)state;
+	NEEDS_KVM();
+	make(&b, VMM_WIRE_PCI);
+	assert_non_null(attach(&b, &r, "rng0", 0));
+	assert_int_equal(config(&b, 0, 0, 4), 0x00081b36);
+	assert_int_equal(config(&b, 1, 0, 4), 0x10441af4);
+	assert_int_equal(config(&b, 2, 0, 4), UINT32_MAX);
+	assert_int_equal(config(&b, 1, 1, 2) & 0xffff, 0xffff);	/* not aligned */
+	/* The same by ports: slot 1, register 0. */
+	vmm_bus_write(&b.m->ports, 0xcf8, 4, 0x80000800);
+	assert_int_equal(vmm_bus_read(&b.m->ports, 0xcfc, 4) & UINT32_MAX, 0x10441af4);
+	assert_int_equal(vmm_bus_read(&b.m->ports, 0xcfe, 2) & 0xffff, 0x1044);
+	vmm_bus_write(&b.m->ports, 0xcf8, 4, 0x800);
+	assert_int_equal(vmm_bus_read(&b.m->ports, 0xcfc, 4) & UINT32_MAX, UINT32_MAX);
+	/* BAR 0 is in its place, and there when it is decoded. */
+	uint64_t bar = VMM_PCI32 + (1 << 20);
+	assert_int_equal(config(&b, 1, 0x10, 4) & ~15u, bar);
+	assert_int_equal(vmm_bus_read(&b.m->addresses, bar + 0x12, 2), UINT64_MAX);
+	set_config(&b, 1, 4, 2, 2);
+	assert_int_equal(vmm_bus_read(&b.m->addresses, bar + 0x12, 2), 1);	/* num_queues */
+	/* Moved: gone from there, found here; over the ECAM: who was there first is seen. */
+	set_config(&b, 1, 0x10, 4, (uint32_t)VMM_PCI32 + (8 << 20));
+	assert_int_equal(vmm_bus_read(&b.m->addresses, bar + 0x12, 2), UINT64_MAX);
+	assert_int_equal(vmm_bus_read(&b.m->addresses, VMM_PCI32 + (8 << 20) + 0x12, 2), 1);
+	set_config(&b, 1, 0x10, 4, (uint32_t)VMM_ECAM);
+	assert_int_equal(config(&b, 0, 0, 4), 0x00081b36);
+	set_config(&b, 1, 0x10, 4, (uint32_t)bar);
+	assert_int_equal(vmm_bus_read(&b.m->addresses, bar + 0x12, 2), 1);
+	vmm_detach(vmm_device_named(b.m, "rng0"));
+	assert_int_equal(config(&b, 1, 0, 4), UINT32_MAX);
+	assert_int_equal(vmm_bus_read(&b.m->addresses, bar + 0x12, 2), UINT64_MAX);
+	vmm_ask(vio_thread_loop(b.thread), close_rng, &r);
+	unmake(&b);
+}
+
+static uint32_t plug(struct bed *b, unsigned port) { return (uint32_t)vmm_bus_read(&b->m->ports, port, 4); }
+
+static void test_plug(void **state)
+{
+	struct bed b;
+	struct rng r = { 0 }, s = { 0 };
+	(void)state;
+	NEEDS_KVM();
+	make(&b, VMM_WIRE_PCI);
+	assert_non_null(attach(&b, &r, "rng0", 0));
+	BOOT(&b, guest_count);
+	vmm_resume(b.m);
+	assert_int_equal(plug(&b, VMM_PORT_PLUG_UP), 0);	/* it was there from the beginning */
+	assert_non_null(attach(&b, &s, "rng1", 5));
+	assert_int_equal(plug(&b, VMM_PORT_PLUG_UP), 1 << 5);
+	assert_int_equal(plug(&b, VMM_PORT_PLUG_UP), 0);
+	assert_true(vmm_unplug(b.m, "rng1", b.why));
+	assert_int_equal(plug(&b, VMM_PORT_PLUG_DOWN), 1 << 5);
+	vmm_bus_write(&b.m->ports, VMM_PORT_PLUG_EJECT, 4, 1 << 5 | 1 << 9);	/* nobody is in slot 9 */
+	vio_loop_run(b.home);
+	assert_int_equal(b.events[VMM_EVENT_EJECTED], 1);
+	assert_string_equal(b.said, "rng1");
+	vmm_detach(vmm_device_named(b.m, "rng1"));
+	assert_true(vmm_running(b.m));
+	wait_for_progress(&b);
+	assert_int_equal(config(&b, 5, 0, 4), UINT32_MAX);
+	assert_false(vmm_unplug(b.m, "rng1", b.why));
+	assert_string_equal(b.why, "there is no device called rng1");
+	assert_null(attach(&b, &(struct rng){ 0 }, "rng0", 0));
+	assert_non_null(strstr(b.why, "choose another name"));
+	vmm_detach(vmm_device_named(b.m, "rng0"));
+	vmm_ask(vio_thread_loop(b.thread), close_rng, &r);
+	vmm_ask(vio_thread_loop(b.thread), close_rng, &s);
+	unmake(&b);
+}
+
+static void test_page(void **state)
+{
+	struct bed b;
+	struct rng r = { 0 }, s = { 0 };
+	(void)state;
+	NEEDS_KVM();
+	make(&b, VMM_WIRE_MMIO);
+	assert_non_null(attach(&b, &r, "rng0", 0));
+	assert_int_equal(vmm_bus_read(&b.m->addresses, VMM_MMIO, 4), 0x74726976);
+	assert_int_equal(vmm_bus_read(&b.m->addresses, VMM_MMIO + 8, 4), 4);
+	assert_int_equal(vmm_bus_read(&b.m->addresses, VMM_MMIO + VMM_MMIO_STRIDE, 4), UINT64_MAX);
+	assert_int_equal(vmm_bus_read(&b.m->addresses, VMM_ECAM, 4), UINT64_MAX);
+	BOOT(&b, guest_count);
+	assert_null(attach(&b, &s, "rng1", 0));
+	assert_non_null(strstr(b.why, "take --transport=pci"));
+	vmm_detach(vmm_device_named(b.m, "rng0"));
+	vmm_ask(vio_thread_loop(b.thread), close_rng, &r);
+	vmm_ask(vio_thread_loop(b.thread), close_rng, &s);
+	unmake(&b);
+}
+
+/* ---- What is refused ---- */
+
+static void test_refused(void **state)
+{
+	static const struct { const char *what, *kvm; uint64_t memory; unsigned cpus; const char *sentence; } rows[] = {
+		{ "no KVM at all", "/dev/null/kvm", 16 << 20, 1, "this host has no hardware virtualization to be used" },
+		{ "something that is not KVM", "/dev/null", 16 << 20, 1, "/dev/null is not KVM" },
+		{ "no memory", NULL, 0, 1, "a multiple of 2 MiB" },
+		{ "memory that is no multiple", NULL, (16 << 20) + 4096, 1, "a multiple of 2 MiB" },
+		{ "more memory than the processor can address", NULL, UINT64_C(1) << 56, 1, "too few for so much memory" },
+		{ "memory whose size wraps", NULL, ~(UINT64_C(1) << 21) + 1, 1, "too few for so much memory" },
+		{ "more vCPUs than an APIC id tells", NULL, 16 << 20, 65, "at most 64 vCPUs" },
+		{ "more vCPUs than KVM has", NULL, 16 << 20, 1 << 20, "vCPUs: give --cpus less" },
+	};
+	(void)state;
+	NEEDS_KVM();
+	for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+		char why[VIO_WHY] = "";
+		struct vmm_options o = { .kvm = rows[i].kvm, .memory = rows[i].memory, .cpus = rows[i].cpus, .home = vio_loop_new(),
+			.serial_in = -1, .serial_out = -1 };
+		if (vmm_new(&o, why) || !strstr(why, rows[i].sentence))
+			fail_msg("%s: \"%s\"", rows[i].what, why);
+		vio_loop_free(o.home);
+	}
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		T(test_off, "the guest switches itself off"),
+		T(test_words, "what it says on the serial port comes out"),
+		T(test_reset, "a reset begins anew, with what was in memory"),
+		T(test_crash, "a triple fault pauses the machine and is told"),
+		T(test_pause, "no instruction is executed while it is paused"),
+		T(test_log, "what the guest and its devices write is logged, nothing else"),
+		T(test_function, "a device on PCI: config space by ECAM and ports, BAR moved, over others, detached"),
+		T(test_plug, "hot plug and unplug while it runs"),
+		T(test_page, "a device on MMIO"),
+		T(test_refused, "machines that can't be are refused in a sentence"),
+	};
+	return vio_tests("machine", tests, sizeof tests / sizeof *tests);
+}
