@@ -87,10 +87,11 @@ static bool set_cpuid(struct vmm_vcpu *v, char *why)
 /* Fast strings; memory is cached unless page tables say otherwise. */
 static bool set_msrs(struct vmm_vcpu *v, char *why)
 {
-	struct { struct kvm_msrs head; struct kvm_msr_entry entry[2]; } msrs = { .head.nmsrs = 2, .entry = {
-		{ .index = MSR_MISC_ENABLE, .data = 1 }, { .index = MSR_MTRR_DEFAULT, .data = 1 << 11 | 6 } } };
+	struct kvm_msr_entry strings = { .index = MSR_MISC_ENABLE, .data = 1 }, caching = { .index = MSR_MTRR_DEFAULT, .data = 1 << 11 | 6 };
 
-	return vmm_try(v->fd, KVM_SET_MSRS, &msrs, "set a vCPU's registers", why);
+	if (vmm_x86_msr(v->fd, KVM_SET_MSRS, &strings) && vmm_x86_msr(v->fd, KVM_SET_MSRS, &caching))
+		return true;
+	return vio_refuse(why, "KVM cannot set a vCPU's registers: %s; a newer host kernel may help", strerror(errno));
 }
 
 bool vmm_x86_cpu_open(struct vmm_vcpu *v, char *why) { return set_cpuid(v, why) && set_msrs(v, why); }

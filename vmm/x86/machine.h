@@ -14,6 +14,20 @@ struct vmm_arch {
 	struct { uint8_t *bytes; size_t n; } *first;	/* each vCPU, and after them the machine, as they were made: what a reset goes back to */
 };
 
+/* One model specific register; what is KVM_GET_MSRS or KVM_SET_MSRS.  False: there is no such register. */
+static inline bool vmm_x86_msr(int fd, unsigned long what, struct kvm_msr_entry *e)
+{
+	_Alignas(struct kvm_msrs) unsigned char room[sizeof(struct kvm_msrs) + sizeof *e];
+	struct kvm_msrs *one = (struct kvm_msrs *)(void *)room;
+
+	memset(room, 0, sizeof room);
+	one->nmsrs = 1;
+	memcpy(room + sizeof *one, e, sizeof *e);
+	bool ok = vmm_ioctl(fd, what, one) == 1;
+	memcpy(e, room + sizeof *one, sizeof *e);
+	return ok;
+}
+
 /* cpu.c */
 bool vmm_x86_cpuid(struct vmm *m, char *why);		/* a->cpuid, a->physical_bits */
 bool vmm_x86_cpu_open(struct vmm_vcpu *v, char *why);

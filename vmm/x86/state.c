@@ -45,7 +45,7 @@ union room {
 	unsigned char bytes[XSAVE_MAX];
 	struct kvm_irqchip irqchip;
 	struct kvm_clock_data clock;
-	struct { struct kvm_msrs head; struct kvm_msr_entry entry[MSRS]; } msrs;
+	struct { uint32_t count, none; struct kvm_msr_entry entry[MSRS]; } msrs;
 };
 
 /* ---- Saving ---- */
@@ -69,12 +69,12 @@ static uint32_t get_msrs(const struct vmm *m, int fd, union room *r)
 	uint32_t n = 0;
 
 	for (uint32_t i = 0; i < m->arch->msrs->nmsrs; i++) {
-		struct { struct kvm_msrs head; struct kvm_msr_entry entry[1]; } one = { .head.nmsrs = 1, .entry = { { .index = m->arch->msrs->indices[i] } } };
-		if (vmm_ioctl(fd, KVM_GET_MSRS, &one) == 1)
-			r->msrs.entry[n++] = one.entry[0];
+		struct kvm_msr_entry e = { .index = m->arch->msrs->indices[i] };
+		if (vmm_x86_msr(fd, KVM_GET_MSRS, &e))
+			r->msrs.entry[n++] = e;
 	}
-	r->msrs.head = (struct kvm_msrs){ .nmsrs = n };
-	return (uint32_t)(sizeof r->msrs.head + n * sizeof *r->msrs.entry);
+	r->msrs.count = n;
+	return (uint32_t)(sizeof(uint64_t) + n * sizeof *r->msrs.entry);
 }
 
 static bool get(struct vmm *m, int fd, const struct kind *k, bool msrs, union room *r, uint32_t *n)
@@ -113,13 +113,12 @@ static bool set_msrs(int fd, const union room *r)
 {
 	bool ok = true;
 
-	for (uint32_t i = 0; i < r->msrs.head.nmsrs; i++) {
-		struct { struct kvm_msrs head; struct kvm_msr_entry entry[1]; } one = { .head.nmsrs = 1, .entry = { r->msrs.entry[i] } };
+	for (uint32_t i = 0; i < r->msrs.count; i++) {
+		struct kvm_msr_entry e = r->msrs.entry[i];
+		uint64_t wanted = e.data;
 		/* Some can be read and not written; those that are still as they should be do no harm. */
-		if (vmm_ioctl(fd, KVM_SET_MSRS, &one) == 1)
-			continue;
-		uint64_t wanted = one.entry[0].data;
-		ok &= vmm_ioctl(fd, KVM_GET_MSRS, &one) == 1 && one.entry[0].data == wanted;
+		if (!vmm_x86_msr(fd, KVM_SET_MSRS, &e))
+			ok &= vmm_x86_msr(fd, KVM_GET_MSRS, &e) && e.data == wanted;
 	}
 	return ok;
 }
@@ -127,8 +126,7 @@ static bool set_msrs(int fd, const union room *r)
 static bool set(int fd, const struct kind *k, bool msrs, union room *r, uint32_t n)
 {
 	if (msrs)
-		return n >= sizeof r->msrs.head && r->msrs.head.nmsrs <= MSRS && n == sizeof r->msrs.head + r->msrs.head.nmsrs * sizeof *r->msrs.entry &&
-		    set_msrs(fd, r);
+		return r->msrs.count <= MSRS && n == sizeof(uint64_t) + r->msrs.count * sizeof *r->msrs.entry && set_msrs(fd, r);
 	if (k->set == KVM_SET_CLOCK)
 		r->clock.flags = 0;	/* where it stood, whatever the time is */
 	if (k->set == KVM_SET_IRQCHIP)
