@@ -107,7 +107,7 @@ static void stats(struct vio_unit *u, json_t *into)
 /* Trouble is said once for each kind of trouble: a guest gives back thousands of pages. */
 static void news(void *arg, enum vio_pages_news what)
 {
-	static int said;
+	static _Thread_local int said;
 	struct vio_unit *u = arg;
 	const struct vio_pages *p = u->backend;
 

@@ -3,7 +3,6 @@
 #include <asm/termbits.h>
 #include <asm/ioctls.h>
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -135,11 +134,12 @@ static bool stdio_taken;
 
 static void quit(void *arg)
 {
-	(void)arg;
-	raise(SIGTERM);		/* blocked: the loop reads it */
+	struct vio_unit *u = arg;
+
+	vio_process_quit(u->process);
 }
 
-static struct vio_stream *open_end(const struct spec *s, struct vio_loop *l, char *why)
+static struct vio_stream *open_end(struct vio_unit *u, const struct spec *s, struct vio_loop *l, char *why)
 {
 	switch (s->end) {
 	case STDIO:
@@ -148,7 +148,7 @@ static struct vio_stream *open_end(const struct spec *s, struct vio_loop *l, cha
 			return NULL;
 		}
 		stdio_taken = true;
-		return vio_stream_stdio(l, quit, NULL, why);
+		return vio_stream_stdio(l, quit, u, why);
 	case PTY:
 		return vio_stream_pty(l, s->path, why);
 	case SOCKET:
@@ -176,7 +176,7 @@ static bool open_ports(struct vio_unit *u, struct spec *specs, struct vio_loop *
 	int count = parse_all(u->args, specs, why);
 
 	for (int i = 0; i < count; i++) {
-		c->stream[i] = open_end(&specs[i], l, why);
+		c->stream[i] = open_end(u, &specs[i], l, why);
 		if (!c->stream[i])
 			return false;
 		port[i] = (struct vio_console_port){ .stream = c->stream[i], .name = specs[i].name, .console = specs[i].console,

@@ -25,8 +25,8 @@ struct control_conn {
 };
 
 struct vio_control {
-	struct vio_daemon *daemon;
-	struct vio_loop *loop;
+	struct vio_process *process;
+	struct vio_loop *loop;		/* the process's */
 	struct vio_watch listen;
 	struct control_conn *conn[CONNECTIONS];
 	struct vio_command *calls;		/* not answered */
@@ -247,16 +247,32 @@ int vio_command_fd(struct vio_command *c, const char *name)
 
 /* ---- Calls ---- */
 
-void vio_command_done(struct vio_command *c, const char *why)
+static bool elsewhere(const struct vio_command *c) { return c->unit && c->unit->loop != c->process->loop; }
+
+/* What whoever ran it had of it. */
+static void let_go(struct vio_command *c)
 {
-	struct vio_control *k = vio_daemon_control(c->daemon);
+	if (c->kept)
+		*c->kept = NULL;
+	c->kept = NULL;
+	if (!c->in_unit)
+		return;
+	struct vio_command **at = &c->unit->commands;
+	while (*at != c)
+		at = &(*at)->next_of_unit;
+	*at = c->next_of_unit;
+	c->in_unit = false;
+}
+
+/* The answer, in the process's loop; why is NULL or why it failed. */
+static void finish(struct vio_command *c, const char *why)
+{
+	struct vio_control *k = c->process->control;
 	for (struct vio_command **at = &k->calls; *at; at = &(*at)->next)
 		if (*at == c) {
 			*at = c->next;
 			break;
 		}
-	if (c->kept)
-		*c->kept = NULL;
 	json_t *line = json_object();
 	if (c->id)
 		json_object_set(line, "id", c->id);
@@ -273,33 +289,123 @@ void vio_command_done(struct vio_command *c, const char *why)
 	json_decref(c->args);
 	json_decref(c->answer);
 	json_decref(c->id);
+	free(c->why);
 	free(c);
 }
 
-static bool find_unit(struct vio_command *c, json_t *line, char *why)
+static void come_back(void *arg)
 {
-	json_t *device = json_object_get(line, "device");
-	uint64_t i = 0;
-	if (c->verb->of_process)
-		return true;
-	if (device) {
-		json_t *n = convert(&(struct control_arg){ .kind = "number", .kind_len = 6 }, device);
-		i = n ? (uint64_t)json_integer_value(n) : UINT64_MAX;
-		json_decref(n);
-	}
-	c->unit = i <= UINT32_MAX ? vio_daemon_unit(c->daemon, (unsigned)i) : NULL;
-	return c->unit || vio_refuse(why, "there is no such device here: they count from 0, and the greeting lists them");
+	struct vio_command *c = arg;
+	finish(c, c->why);
 }
 
-static bool run(struct vio_command *c, json_t *line, char *why)
+void vio_command_done(struct vio_command *c, const char *why)
+{
+	bool away = elsewhere(c);
+	let_go(c);
+	if (!away) {
+		finish(c, why);
+		return;
+	}
+	if (why && !(c->why = strdup(why)))
+		why = NULL;	/* no memory for a sentence: no use in saying so */
+	c->hop = (struct vio_call){ .fn = come_back, .arg = c };
+	vio_loop_call(c->process->loop, &c->hop);
+}
+
+/* In the unit's loop, if it has one. */
+static void run(struct vio_command *c)
+{
+	char why[VIO_WHY] = "";
+	if (c->unit) {
+		c->next_of_unit = c->unit->commands;
+		c->unit->commands = c;
+		c->in_unit = true;
+	}
+	bool ok = c->verb->run(c, why);
+	if (!ok || !c->later)
+		vio_command_done(c, ok ? NULL : why);
+}
+
+static void run_there(void *arg)
+{
+	struct vio_command *c = arg;
+	if (c->unit->state == VIO_UNIT_SERVING)
+		run(c);
+	else
+		vio_command_done(c, "the device ends");
+}
+
+void vio_control_leave(struct vio_unit *u)
+{
+	control_undrain(u);
+	while (u->commands)
+		vio_command_done(u->commands, "the device ends");
+}
+
+/* By number, which may be text, or by name; NULL: there is none. */
+static struct vio_unit *unit_called(const struct vio_process *p, json_t *device)
+{
+	json_t *number = convert(&(struct control_arg){ .kind = "number", .kind_len = 6 }, device);
+	const char *name = json_string_value(device);
+	uint64_t i = number ? (uint64_t)json_integer_value(number) : UINT64_MAX;
+	json_decref(number);
+	if (i <= UINT32_MAX)
+		return vio_process_unit(p, (unsigned)i);
+	for (unsigned k = 0; name && k < p->units; k++)
+		if (!strcmp(p->unit[k]->id, name))
+			return p->unit[k];
+	return NULL;
+}
+
+/* The first device that can do it: that is the one that is meant where none is named. */
+static struct vio_unit *unit_with(const struct vio_process *p, const char *verb)
+{
+	for (unsigned i = 0; i < p->units; i++)
+		if (control_verb_of(p->unit[i]->service, verb))
+			return p->unit[i];
+	return NULL;
+}
+
+static bool find_verb(struct vio_command *c, json_t *line, const char *name, char *why)
+{
+	const struct vio_process *p = c->process;
+	json_t *device = json_object_get(line, "device");
+	struct vio_unit *able = unit_with(p, name);
+	c->verb = device ? control_verb_of_any_device(name) : NULL;
+	if (!c->verb)
+		c->verb = control_verb(p, name);
+	if (!c->verb && !able)
+		return vio_refuse(why, "%.40s is not known here: {\"do\": \"help\"} lists what is", name);
+	if (c->verb && c->verb->of_process)
+		return true;
+	struct vio_unit *u = device ? unit_called(p, device) : c->verb ? vio_process_unit(p, 0) : able;
+	if (!u)
+		return vio_refuse(why, p->units ? "there is no such device here: they count from 0, and the greeting lists them"
+		    : "there is no device here");
+	if (!c->verb)
+		c->verb = control_verb_of(u->service, name);
+	if (!c->verb)
+		return vio_refuse(why, "%.40s is not known to %.40s: {\"do\": \"help\"} lists what is", name, u->id);
+	c->unit = c->verb->of_process ? NULL : u;
+	return true;
+}
+
+/* False: why.  True: it runs, or has run, and c is not ours any more. */
+static bool begin(struct vio_command *c, json_t *line, char *why)
 {
 	const char *name = json_string_value(json_object_get(line, "do"));
 	if (!name)
 		return vio_refuse(why, "the line does not say what to do: {\"do\": \"help\"} lists what there is");
-	c->verb = control_verb(c->daemon, name);
-	if (!c->verb)
-		return vio_refuse(why, "%.40s is not known here: {\"do\": \"help\"} lists what is", name);
-	return find_unit(c, line, why) && take_args(c, line, why) && c->verb->run(c, why);
+	if (!find_verb(c, line, name, why) || !take_args(c, line, why))
+		return false;
+	if (elsewhere(c)) {
+		c->hop = (struct vio_call){ .fn = run_there, .arg = c };
+		vio_loop_call(c->unit->loop, &c->hop);
+	} else {
+		run(c);
+	}
+	return true;
 }
 
 static void handle(struct control_conn *conn, const char *text, size_t n)
@@ -312,21 +418,21 @@ static void handle(struct control_conn *conn, const char *text, size_t n)
 		json_decref(line);
 		return;
 	}
-	*c = (struct vio_command){ .daemon = conn->control->daemon, .args = json_object(), .answer = json_object(), .conn = conn,
+	*c = (struct vio_command){ .process = conn->control->process, .args = json_object(), .answer = json_object(), .conn = conn,
 		.next = conn->control->calls };
 	for (unsigned i = 0; i < VIO_COMMAND_ARGS; i++)
 		c->fd[i] = -1;
 	conn->control->calls = c;
-	bool ok = false;
+	bool begun = false;
 	if (!json_is_object(line)) {
 		vio_refuse(why, "the line is not a JSON object: %s", line ? "it is something else" : error.text);
 	} else {
 		c->id = json_incref(json_object_get(line, "id"));
-		ok = run(c, line, why);
+		begun = begin(c, line, why);
 	}
 	json_decref(line);
-	if (!ok || !c->later)
-		vio_command_done(c, ok ? NULL : why);
+	if (!begun)
+		finish(c, why);
 }
 
 /* ---- In ---- */
@@ -387,14 +493,17 @@ static void on_conn(struct vio_watch *w, uint32_t events)
 
 static void greet(struct control_conn *c)
 {
-	struct vio_daemon *d = c->control->daemon;
-	json_t *devices = json_array(), *line = json_object();
-	for (unsigned i = 0; vio_daemon_unit(d, i); i++)
-		json_array_append_new(devices, json_string(vio_daemon_unit(d, i)->name));
+	const struct vio_process *p = c->control->process;
+	json_t *devices = json_array(), *types = json_array(), *line = json_object();
+	for (unsigned i = 0; i < p->units; i++) {
+		json_array_append_new(devices, json_string(p->unit[i]->id));
+		json_array_append_new(types, json_string(p->unit[i]->service->type->name));
+	}
 	json_object_set_new(line, "vio", json_string(VIO_VERSION));
 	json_object_set_new(line, "control", json_integer(VIO_CONTROL_VERSION));
-	json_object_set_new(line, "type", json_string(vio_daemon_service(d)->type->name));
+	json_object_set_new(line, "type", json_string(p->type));
 	json_object_set_new(line, "devices", devices);
+	json_object_set_new(line, "types", types);
 	send_line(c, line);
 	json_decref(line);
 }
@@ -426,37 +535,77 @@ static void on_listen(struct vio_watch *w, uint32_t events)
 	close(fd);
 }
 
-void vio_control_event(struct vio_unit *u, const char *event, json_t *more)
+/* ---- Events ---- */
+
+enum { EVENT_NAME = 32 };
+
+/* more is taken, and may be NULL; device: its number now, or -1. */
+static void tell(struct vio_process *p, const char *event, int device, json_t *more)
 {
-	struct vio_control *k = vio_daemon_control(u->daemon);
-	unsigned index = 0;
-	if (!k) {
-		json_decref(more);
-		return;
-	}
-	while (vio_daemon_unit(u->daemon, index) && vio_daemon_unit(u->daemon, index) != u)
-		index++;
-	json_t *line = json_pack("{s:s, s:i}", "event", event, "device", (int)index);
+	struct vio_control *k = p->control;
+	json_t *line = json_pack("{s:s}", "event", event);
+	if (device >= 0)
+		json_object_set_new(line, "device", json_integer(device));
 	if (more)
 		json_object_update_missing(line, more);
-	for (unsigned i = 0; i < CONNECTIONS; i++)
+	for (unsigned i = 0; k && i < CONNECTIONS; i++)
 		if (k->conn[i] && k->conn[i]->events)
 			send_line(k->conn[i], line);
 	json_decref(more);
 	json_decref(line);
 }
 
+void vio_control_event_of_process(struct vio_process *p, const char *event, json_t *more) { tell(p, event, -1, more); }
+
+/* One that is leaving has no number. */
+static int number_of(const struct vio_unit *u)
+{
+	const struct vio_process *p = u->process;
+	unsigned i = 0;
+	while (i < p->units && p->unit[i] != u)
+		i++;
+	return i < p->units ? (int)i : -1;
+}
+
+/* On its way from the unit's loop. */
+struct news { struct vio_call call; struct vio_unit *unit; char event[EVENT_NAME]; json_t *more; };
+
+static void bring_news(void *arg)
+{
+	struct news *n = arg;
+	json_object_set_new(n->more, "name", json_string(n->unit->id));
+	tell(n->unit->process, n->event, number_of(n->unit), n->more);
+	free(n);
+}
+
+void vio_control_event(struct vio_unit *u, const char *event, json_t *more)
+{
+	struct vio_process *p = u->process;
+	struct news *n = NULL;
+	if (!p->control || u->state == VIO_UNIT_IDLE || u->state == VIO_UNIT_STOPPED) {
+		json_decref(more);
+	} else if (u->loop == p->loop || vio_loop_is_mine(p->loop)) {
+		tell(p, event, number_of(u), more);
+	} else if ((n = malloc(sizeof *n))) {
+		*n = (struct news){ .call = { .fn = bring_news, .arg = n }, .unit = u, .more = more ? more : json_object() };
+		snprintf(n->event, sizeof n->event, "%s", event);
+		vio_loop_call(p->loop, &n->call);
+	} else {
+		json_decref(more);
+	}
+}
+
 void control_want_events(struct vio_command *c) { c->conn->events = true; }
 
 /* ---- Life ---- */
 
-struct vio_control *vio_control_open(struct vio_daemon *d, const char *path, struct vio_socket_file *file, char *why)
+struct vio_control *vio_control_open(struct vio_process *p, const char *path, struct vio_socket_file *file, char *why)
 {
 	int fd = vio_socket_listen(&(struct vio_socket_options){ .path = path, .mode = 0600 }, why);
 	struct vio_control *k = fd < 0 ? NULL : calloc(1, sizeof *k);
 	if (!k || !vio_socket_file(file, path, -1, why))
 		goto failed;
-	*k = (struct vio_control){ .daemon = d, .loop = vio_daemon_unit(d, 0)->loop,
+	*k = (struct vio_control){ .process = p, .loop = p->loop,
 		.listen = { .fd = fd, .events = EPOLLIN, .ready = on_listen, .arg = k } };
 	if (vio_loop_watch(k->loop, &k->listen))
 		return k;
@@ -474,8 +623,11 @@ void vio_control_close(struct vio_control *k)
 {
 	if (!k)
 		return;
-	while (k->calls)
-		vio_command_done(k->calls, "the daemon ends");
+	while (k->calls) {
+		struct vio_command *c = k->calls;
+		let_go(c);	/* of this loop's: units with threads of their own have let go of all */
+		finish(c, "the daemon ends");
+	}
 	for (unsigned i = 0; i < CONNECTIONS; i++)
 		if (k->conn[i])
 			conn_free(k->conn[i]);

@@ -1,4 +1,4 @@
-/* What every daemon can be asked over its control socket. */
+/* What every process with devices can be asked over its control socket. */
 #include "control_impl.h"
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +10,8 @@ static void set(json_t *o, const char *name, uint64_t n) { json_object_set_new(o
 
 /* ---- help, events, log, quit ---- */
 
-static json_t *describe(const struct vio_verb *v)
+/* of: the type of device that has it; NULL: all have, or the process. */
+static json_t *describe(const struct vio_verb *v, const char *of)
 {
 	json_t *o = json_object(), *args = json_array();
 	struct control_arg a;
@@ -21,20 +22,48 @@ static json_t *describe(const struct vio_verb *v)
 	json_object_set_new(o, "args", args);
 	json_object_set_new(o, "about", json_string(v->about));
 	json_object_set_new(o, "of_process", json_boolean(v->of_process));
+	if (of)
+		json_object_set_new(o, "of", json_string(of));
 	return o;
 }
 
 static const struct vio_verb common[];
 
+static void describe_all(json_t *into, const struct vio_verb *v, const char *of)
+{
+	for (; v && v->name; v++)
+		json_array_append_new(into, describe(v, of));
+}
+
 static bool help(struct vio_command *c, char *why)
 {
+	const struct vio_process *p = c->process;
 	json_t *all = json_array();
 	(void)why;
-	for (const struct vio_verb *v = common; v->name; v++)
-		json_array_append_new(all, describe(v));
-	for (const struct vio_verb *v = vio_daemon_service(c->daemon)->verbs; v && v->name; v++)
-		json_array_append_new(all, describe(v));
+	describe_all(all, p->verbs, NULL);
+	describe_all(all, common, NULL);
+	for (unsigned i = 0; i < p->units; i++) {
+		const struct vio_service *s = p->unit[i]->service;
+		unsigned k = 0;
+		while (k < i && p->unit[k]->service != s)
+			k++;
+		if (k == i)
+			describe_all(all, s->verbs, s->type->name);
+	}
 	json_object_set_new(c->answer, "verbs", all);
+	return true;
+}
+
+/* The greeting's lists as they are now: a machine's devices come and go. */
+static bool devices(struct vio_command *c, char *why)
+{
+	json_t *list = json_array();
+	(void)why;
+	for (unsigned i = 0; i < c->process->units; i++) {
+		const struct vio_unit *u = c->process->unit[i];
+		json_array_append_new(list, json_pack("{s:s, s:s}", "name", u->id, "type", u->service->type->name));
+	}
+	json_object_set_new(c->answer, "devices", list);
 	return true;
 }
 
@@ -59,7 +88,7 @@ static bool set_log(struct vio_command *c, char *why)
 static bool quit(struct vio_command *c, char *why)
 {
 	(void)why;
-	vio_daemon_quit(c->daemon);
+	vio_process_quit(c->process);
 	return true;
 }
 
@@ -105,7 +134,7 @@ static json_t *rates_of(const struct vio_dev *d)
 static bool stats(struct vio_command *c, char *why)
 {
 	struct vio_dev *d = dev(c);
-	const struct vio_service *s = vio_daemon_service(c->daemon);
+	const struct vio_service *s = c->unit->service;
 	json_t *queues = json_array();
 	char features[2][24];
 	(void)why;
@@ -114,9 +143,9 @@ static bool stats(struct vio_command *c, char *why)
 		json_array_append_new(queues, queue_stats(d, i));
 	for (unsigned i = 0; i < 2; i++)
 		snprintf(features[i], sizeof features[i], "0x%016llx", (unsigned long long)d->accepted.word[i]);
-	json_object_set_new(c->answer, "name", json_string(c->unit->name));
+	json_object_set_new(c->answer, "name", json_string(c->unit->id));
 	json_object_set_new(c->answer, "type", json_string(d->type->name));
-	json_object_set_new(c->answer, "connected", json_boolean(vio_vhost_connected(c->unit->vhost)));
+	json_object_set_new(c->answer, "connected", json_boolean(vio_unit_connected(c->unit)));
 	json_object_set_new(c->answer, "features", json_pack("[s, s]", features[0], features[1]));
 	json_object_set_new(c->answer, "held", json_boolean(d->held));
 	json_object_set_new(c->answer, "limits", rates_of(d));
@@ -139,7 +168,7 @@ static bool limit(struct vio_command *c, char *why)
 		vio_dev_set_rate(d, VIO_RATE_OPS, vio_command_number(c, "operations", 0), vio_command_number(c, "operations_burst", 0));
 	if (bytes)
 		vio_dev_set_rate(d, VIO_RATE_BYTES, vio_command_number(c, "bytes", 0), vio_command_number(c, "bytes_burst", 0));
-	vio_vhost_turn_all(c->unit->vhost);
+	vio_unit_turn_all(c->unit);
 	json_object_set_new(c->answer, "limits", rates_of(d));
 	return true;
 }
@@ -167,10 +196,8 @@ static void look(void *arg)
 		empty &= !vio_dev_queue_depth(u->dev, i) || (u->dev->type->unlimited && u->dev->type->unlimited(u->dev, i));
 	if (!empty)
 		vio_loop_timer(u->loop, &d->timer, vio_now_ns() + DRAIN_LOOK_NS);
-	else if (u->service->flush)
-		u->service->flush(u, drained);
 	else
-		drained(u, 0);
+		vio_unit_flush(u, drained);
 }
 
 static bool drain(struct vio_command *c, char *why)
@@ -203,7 +230,7 @@ static bool resume(struct vio_command *c, char *why)
 	(void)why;
 	control_undrain(c->unit);
 	vio_dev_hold(dev(c), false);
-	vio_vhost_turn_all(c->unit->vhost);
+	vio_unit_turn_all(c->unit);
 	return true;
 }
 
@@ -215,6 +242,7 @@ static const struct vio_verb common[] = {
 		false, stats },
 	{ "events", "", "From now on this connection is told what happens: connected, disconnected, features, broken, and more.",
 		true, events },
+	{ "devices", "", "Lists the devices there are now, each with its name and type.", true, devices },
 	{ "limit", "[operations:size] [operations_burst:size] [bytes:size] [bytes_burst:size]",
 		"Allows the device so much a second; 0 lifts a limit. A burst may be saved up in idle time; a tenth of a second's unless "
 		"given.", false, limit },
@@ -226,14 +254,23 @@ static const struct vio_verb common[] = {
 	{ NULL, NULL, NULL, false, NULL },
 };
 
-const struct vio_verb *control_verb(struct vio_daemon *d, const char *name)
+static const struct vio_verb *find(const struct vio_verb *v, const char *name)
 {
-	const struct vio_verb *own = vio_daemon_service(d)->verbs;
-	for (const struct vio_verb *v = common; v->name; v++)
-		if (!strcmp(v->name, name))
-			return v;
-	for (const struct vio_verb *v = own; v && v->name; v++)
-		if (!strcmp(v->name, name))
-			return v;
-	return NULL;
+	while (v && v->name && strcmp(v->name, name))
+		v++;
+	return v && v->name ? v : NULL;
 }
+
+const struct vio_verb *control_verb(const struct vio_process *p, const char *name)
+{
+	const struct vio_verb *own = find(p->verbs, name);
+	return own ? own : find(common, name);
+}
+
+const struct vio_verb *control_verb_of_any_device(const char *name)
+{
+	const struct vio_verb *v = find(common, name);
+	return v && !v->of_process ? v : NULL;
+}
+
+const struct vio_verb *control_verb_of(const struct vio_service *s, const char *name) { return find(s->verbs, name); }

@@ -14,8 +14,9 @@ enum { FDS = 16 };
 
 static const char usage[] =
 	"Usage: vio ctl PATH [VERB [NAME=VALUE]...]\n"
-	"Tells the daemon that was started with --control=PATH what to do, and prints its answer as JSON.\n\n"
-	"Without a verb it lists the verbs there are. device=N is the N-th device of the daemon, counted from 0.\n"
+	"Tells the daemon or machine that was started with --control=PATH what to do, and prints its answer as JSON.\n\n"
+	"Without a verb it lists the verbs there are. device=N is the N-th device, counted from 0, or the one of this name; unless\n"
+	"given it is the first one that has the verb.\n"
 	"Files are opened here and handed over, so that the daemon need not be allowed to open them; Unix sockets likewise.\n"
 	"\"events\" prints a line for each thing that happens, until it is interrupted.\n\n"
 	"  vio ctl /run/d.ctl stats\n"
@@ -36,13 +37,51 @@ static int open_for(const char *kind, const char *path, char *why)
 	return fd;
 }
 
-static json_t *find_verb(json_t *help, const char *name)
+/* The type of the device that is meant, or NULL: none is named, or there is none. */
+static const char *type_of(json_t *greeting, const char *device)
+{
+	json_t *names = json_object_get(greeting, "devices"), *types = json_object_get(greeting, "types");
+	for (size_t i = 0; device && i < json_array_size(names); i++) {
+		char number[24];
+		snprintf(number, sizeof number, "%zu", i);
+		if (!strcmp(device, number) || !strcmp(device, json_string_value(json_array_get(names, i))))
+			return json_string_value(json_array_get(types, i));
+	}
+	return NULL;
+}
+
+/* Devices of different types may have verbs of one name. */
+static json_t *find_verb(json_t *help, const char *name, const char *type)
 {
 	size_t i;
-	json_t *v;
-	json_array_foreach(json_object_get(help, "verbs"), i, v)
-		if (!strcmp(json_string_value(json_object_get(v, "do")), name))
+	json_t *v, *found = NULL;
+	json_array_foreach(json_object_get(help, "verbs"), i, v) {
+		const char *of = json_string_value(json_object_get(v, "of"));
+		if (strcmp(json_string_value(json_object_get(v, "do")), name))
+			continue;
+		if (type && of && !strcmp(of, type))
 			return v;
+		if (!found)
+			found = v;
+	}
+	return found;
+}
+
+static bool several_types(json_t *greeting)
+{
+	json_t *types = json_object_get(greeting, "types");
+	for (size_t i = 1; i < json_array_size(types); i++)
+		if (!json_equal(json_array_get(types, i), json_array_get(types, 0)))
+			return true;
+	return false;
+}
+
+/* The value of device=, or NULL. */
+static const char *device_in(char **words, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (!strncmp(words[i], "device=", 7))
+			return words[i] + 7;
 	return NULL;
 }
 
@@ -93,7 +132,8 @@ static bool make_line(json_t *line, json_t *verb, char **words, int n, char *why
 	return true;
 }
 
-static void list_verbs(json_t *help)
+/* several: devices of several types, so that it matters whose a verb is */
+static void list_verbs(json_t *help, bool several)
 {
 	size_t i, j;
 	json_t *v, *a;
@@ -104,6 +144,8 @@ static void list_verbs(json_t *help)
 			printf(" %s%s=%s%s", optional ? "[" : "", json_string_value(json_object_get(a, "name")),
 			    json_string_value(json_object_get(a, "kind")), optional ? "]" : "");
 		}
+		const char *of = json_string_value(json_object_get(v, "of"));
+		printf(several && of ? "   (%s)" : "%s", several && of ? of : "");
 		printf("\n    %s\n", json_string_value(json_object_get(v, "about")));
 	}
 }
@@ -131,11 +173,11 @@ static bool tell(struct client *c, char **words, int n, char *why)
 	if (!help)
 		return false;
 	if (!n) {
-		list_verbs(help);
+		list_verbs(help, several_types(c->greeting));
 		json_decref(help);
 		return true;
 	}
-	json_t *verb = find_verb(help, words[0]);
+	json_t *verb = find_verb(help, words[0], type_of(c->greeting, device_in(words + 1, n - 1)));
 	line = json_pack("{s:s}", "do", words[0]);
 	bool ok = verb ? make_line(line, verb, words + 1, n - 1, why) && open_files(verb, line, fds, &opened, why)
 	    : vio_refuse(why, "this daemon has no verb %.40s: vio ctl PATH lists those it has", words[0]);

@@ -4,13 +4,10 @@
 #include <grp.h>
 #include <malloc.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/inotify.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -56,41 +53,22 @@ const struct vio_opt vio_daemon_options[VIO_OPT_COMMON] = {
 };
 
 struct vio_daemon {
+	struct vio_process process;
 	const struct vio_service *service;
 	struct vio_args args;
 	struct vio_unit *units;
-	unsigned count;
+	unsigned count;			/* of them; process.units only when all are open */
 	unsigned stopped;		/* units */
 	bool single;			/* end with the first front ends */
 	struct vio_loop *loops[LOOPS];
 	struct vio_thread *threads[LOOPS];	/* [0] is NULL: the home loop is the main thread's */
 	unsigned loop_count;
-	struct vio_watch signals, changes;	/* signalfd, inotify; fd -1: none */
-	struct vio_control *control;		/* NULL: none */
+	struct vio_watch signals;		/* signalfd; fd -1: none */
+	struct vio_changes changes;
 	struct vio_socket_file control_file;
 	char *control_path;
 	int status;
 };
-
-const struct vio_service *vio_daemon_service(const struct vio_daemon *d) { return d->service; }
-struct vio_unit *vio_daemon_unit(struct vio_daemon *d, unsigned i) { return i < d->count ? &d->units[i] : NULL; }
-struct vio_control *vio_daemon_control(const struct vio_daemon *d) { return d->control; }
-
-
-void vio_say(const char *program, const char *format, ...)
-{
-	char line[1024];
-	va_list args;
-	int n = snprintf(line, sizeof line, "%s: ", program);
-	va_start(args, format);
-	n += vsnprintf(line + n, sizeof line - (size_t)n - 1, format, args);
-	va_end(args);
-	n = n < (int)sizeof line - 1 ? n : (int)sizeof line - 2;
-	line[n++] = '\n';
-	/* One write, so that lines of several processes do not mix; there is nobody to tell when it fails. */
-	if (write(STDERR_FILENO, line, (size_t)n) < 0)
-		return;
-}
 
 /* Not by itself: a front end without an IOMMU (user-mode Linux) would accept it all the same. */
 struct vio_features vio_daemon_wire(const struct vio_arg *args)
@@ -156,22 +134,19 @@ static void after_stop(struct vio_daemon *d)
 
 static void flushed(struct vio_unit *u, int error)
 {
+	struct vio_daemon *d = u->process->arg;
 	if (error) {
 		vio_say(u->name, "could not write everything to stable storage: %s; what was written last may be lost",
 		    strerror(error));
-		u->daemon->status = EXIT_FAILED;
+		d->status = EXIT_FAILED;
 	}
 	u->state = VIO_UNIT_STOPPED;
-	after_stop(u->daemon);
+	after_stop(d);
 }
 
 static void vhost_stopped(void *arg)
 {
-	struct vio_unit *u = arg;
-	if (u->service->flush)
-		u->service->flush(u, flushed);
-	else
-		flushed(u, 0);
+	vio_unit_flush(arg, flushed);
 }
 
 static void stop_unit(void *arg)
@@ -192,8 +167,9 @@ static void front_end_gone(void *arg)
 	vio_loop_task(u->loop, &u->stop);
 }
 
-void vio_daemon_quit(struct vio_daemon *d)
+static void quit(struct vio_process *p)
 {
+	struct vio_daemon *d = p->arg;
 	for (unsigned i = 0; i < d->count; i++)
 		vio_loop_task(d->units[i].loop, &d->units[i].stop);
 }
@@ -221,40 +197,6 @@ static void on_signal(struct vio_watch *w, uint32_t events)
 				stop_unit(&d->units[i]);
 			else if (d->service->refresh)
 				d->service->refresh(&d->units[i]);
-		}
-}
-
-bool vio_unit_watch(struct vio_unit *u, const char *path)
-{
-	struct vio_unit_watch *more = realloc(u->watched, (u->watches + 1) * sizeof *more);
-	if (!more)
-		return false;
-	more[u->watches++] = (struct vio_unit_watch){ path, -1 };
-	u->watched = more;
-	return true;
-}
-
-static bool watches(const struct vio_unit *u, int watch)
-{
-	for (unsigned i = 0; i < u->watches; i++)
-		if (u->watched[i].watch == watch)
-			return true;
-	return false;
-}
-
-/* Somebody who had a file open for writing has closed it.  (Each single write would be told too, our own as well.) */
-static void on_change(struct vio_watch *w, uint32_t events)
-{
-	(void)events;
-	struct vio_daemon *d = w->arg;
-	char buffer[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
-	for (ssize_t n; (n = read(w->fd, buffer, sizeof buffer)) > 0;)
-		for (char *at = buffer; at < buffer + n;) {
-			const struct inotify_event *e = (const struct inotify_event *)at;
-			for (unsigned i = 0; i < d->count; i++)
-				if (watches(&d->units[i], e->wd) && d->units[i].state == VIO_UNIT_SERVING)
-					d->service->refresh(&d->units[i]);
-			at += sizeof *e + e->len;
 		}
 }
 
@@ -312,7 +254,10 @@ static bool set_up_process(struct vio_daemon *d, char *why)
 		snprintf(why, WHY, "cannot handle SIGBUS: %s", strerror(errno));
 		return false;
 	}
-	return start_loops(d, why) && watch(d, &d->signals, signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC), on_signal, why);
+	if (!start_loops(d, why))
+		return false;
+	d->process.loop = d->loops[0];
+	return watch(d, &d->signals, signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC), on_signal, why);
 }
 
 /* ---- The devices ---- */
@@ -328,24 +273,6 @@ static char *unit_name(const struct vio_daemon *d, const struct vio_arg *a)
 	else
 		n = asprintf(&name, "%s: %s", d->service->program, a[VIO_OPT_SOCKET_PATH].text);
 	return n < 0 ? NULL : name;
-}
-
-/* Back end and device. */
-static bool open_unit(struct vio_daemon *d, struct vio_unit *u, char *why)
-{
-	size_t bytes = u->service->type->instance;
-	u->name = unit_name(d, u->args);
-	/* Pages that no queue needs are never touched. */
-	u->dev = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (u->dev == MAP_FAILED || !u->name) {
-		u->dev = u->dev == MAP_FAILED ? NULL : u->dev;
-		return refuse(why, "there is no memory for another device: serve fewer from one process");
-	}
-	if (u->service->open(u, d->loops, d->loop_count, why))
-		return true;
-	munmap(u->dev, bytes);
-	u->dev = NULL;
-	return false;
 }
 
 static bool find_group(const char *text, gid_t *group, char *why)
@@ -427,45 +354,27 @@ static bool serve_unit(struct vio_daemon *d, struct vio_unit *u, char *why)
 	return u->vhost != NULL;
 }
 
-/* Not vital: SIGHUP does it too, so a host that has run out of inotify instances is no reason to fail. */
-static bool watch_file(struct vio_daemon *d, struct vio_unit *u, struct vio_unit_watch *w, bool verbose)
-{
-	char why[WHY];
-	if (d->changes.fd < 0 && !watch(d, &d->changes, inotify_init1(IN_NONBLOCK | IN_CLOEXEC), on_change, why)) {
-		if (verbose)
-			vio_say(d->service->program, "cannot watch for images that grow: %s; send SIGHUP instead", strerror(errno));
-		return false;
-	}
-	w->watch = inotify_add_watch(d->changes.fd, w->path, IN_CLOSE_WRITE);
-	if (w->watch < 0 && verbose)
-		vio_say(u->name, "cannot watch for growth: %s; send SIGHUP instead", strerror(errno));
-	return true;
-}
-
-static void watch_files(struct vio_daemon *d, bool verbose)
-{
-	for (unsigned i = 0; d->service->refresh && i < d->count; i++)
-		for (unsigned k = 0; k < d->units[i].watches; k++)
-			if (!watch_file(d, &d->units[i], &d->units[i].watched[k], verbose))
-				return;
-}
-
 static bool open_units(struct vio_daemon *d, char *why)
 {
 	d->units = calloc(d->args.devices, sizeof *d->units);
-	if (!d->units)
+	d->process.unit = calloc(d->args.devices, sizeof *d->process.unit);
+	if (!d->units || !d->process.unit)
 		return refuse(why, "there is no memory for so many devices: serve fewer from one process");
 	for (unsigned i = 0; i < d->args.devices; i++)
-		d->units[i] = (struct vio_unit){ .service = d->service, .args = d->args.device[i], .daemon = d, .loop = d->loops[0],
-			.socket.dir = -1, .stop_deadline_ns = d->args.common[VIO_OPT_STOP_DEADLINE].number * 1000000000 };
+		d->units[i] = (struct vio_unit){ .service = d->service, .args = d->args.device[i], .name = unit_name(d, d->args.device[i]),
+			.process = &d->process, .loop = d->loops[0], .socket.dir = -1,
+			.stop_deadline_ns = d->args.common[VIO_OPT_STOP_DEADLINE].number * 1000000000 };
 	d->count = d->args.devices;
 	/* Images are locked before any socket is made. */
 	for (unsigned i = 0; i < d->count; i++)
-		if (!open_unit(d, &d->units[i], why))
+		if (!vio_unit_open(&d->units[i], d->loops, d->loop_count, why))
 			return false;
 	for (unsigned i = 0; i < d->count; i++)
 		if (!serve_unit(d, &d->units[i], why))
 			return false;
+	for (unsigned i = 0; i < d->count; i++)
+		d->process.unit[i] = &d->units[i];
+	d->process.units = d->count;
 	return true;
 }
 
@@ -473,25 +382,20 @@ static void close_unit(struct vio_unit *u)
 {
 	if (u->vhost)
 		vio_vhost_free(u->vhost);
-	if (u->dev) {
-		vio_dev_close(u->dev);
-		u->service->close(u);
-		munmap(u->dev, u->service->type->instance);
-	}
+	vio_unit_close(u);
 	int error = vio_socket_remove(&u->socket);
 	if (error)	/* such as root's daemon, which is not almighty any more, in somebody else's folder */
 		vio_say(u->name, "cannot remove the socket %s: %s; remove it yourself, or choose a folder that this user may write",
 		    u->socket.name, strerror(error));
-	free(u->watched);
 	free(u->name);
 }
 
 static void close_control(struct vio_daemon *d)
 {
-	if (!d->control)
+	if (!d->process.control)
 		return;
-	vio_control_close(d->control);
-	d->control = NULL;
+	vio_control_close(d->process.control);
+	d->process.control = NULL;
 	int error = vio_socket_remove(&d->control_file);
 	if (error)
 		vio_say(d->service->program, "cannot remove the socket %s: %s; remove it yourself", d->control_path, strerror(error));
@@ -504,6 +408,7 @@ static void tear_down(struct vio_daemon *d)
 	for (unsigned i = 0; i < d->count; i++)
 		close_unit(&d->units[i]);
 	free(d->units);
+	free(d->process.unit);
 	for (unsigned i = 1; i < d->loop_count; i++)
 		vio_thread_stop(d->threads[i]);
 	if (d->loop_count)
@@ -524,13 +429,10 @@ static bool confine(struct vio_daemon *d, char *why)
 	for (unsigned i = 0; i < d->count; i++) {
 		if (d->units[i].socket.dir >= 0)
 			vio_sandbox_folder(&o, d->units[i].socket.dir, VIO_FOLDER_REMOVE);
-		if (d->service->grant)
-			d->service->grant(&d->units[i], &o);
+		vio_unit_grant(&d->units[i], &o);
 	}
-	if (d->control)
+	if (d->process.control)
 		vio_sandbox_folder(&o, d->control_file.dir, VIO_FOLDER_REMOVE);
-	if (d->service->calls)
-		vio_sandbox_calls(&o, d->service->calls);
 	bool ok = vio_sandbox_enter(&o, &lacks, why);
 	free(o.folder);
 	if (ok && lacks && d->args.common[VIO_OPT_VERBOSE].given)
@@ -563,8 +465,8 @@ static bool open_control(struct vio_daemon *d, char *why)
 	d->control_path = strdup(a->text);
 	if (!d->control_path)
 		return refuse(why, "there is no memory for a control socket");
-	d->control = vio_control_open(d, d->control_path, &d->control_file, why);
-	return d->control != NULL;
+	d->process.control = vio_control_open(&d->process, d->control_path, &d->control_file, why);
+	return d->process.control != NULL;
 }
 
 static bool begin(struct vio_daemon *d, char *why)
@@ -574,7 +476,7 @@ static bool begin(struct vio_daemon *d, char *why)
 		vio_log_set(VIO_LOG_VERBOSE);
 	if (!set_up_process(d, why) || !open_units(d, why) || !open_control(d, why) || !vio_notify_open(why))
 		return false;
-	watch_files(d, verbose);
+	vio_changes_open(&d->changes, d->loops[0], d->process.unit, d->count, verbose);
 	if (d->args.common[VIO_OPT_SANDBOX].number)
 		vio_say(d->service->program, "WARNING: --sandbox=none: whoever takes this process over has all of its user's rights");
 	else if (!confine(d, why))
@@ -591,7 +493,8 @@ static bool begin(struct vio_daemon *d, char *why)
 int vio_daemon(const struct vio_service *s, int argc, char **argv)
 {
 	char why[WHY];
-	struct vio_daemon d = { .service = s, .signals.fd = -1, .changes.fd = -1, .status = EXIT_OK };
+	struct vio_daemon d = { .service = s, .signals.fd = -1, .status = EXIT_OK,
+		.process = { .program = s->program, .type = s->type->name, .quit = quit, .arg = &d } };
 
 	if (!vio_opt_parse(&s->options, argc, argv, &d.args, why)) {
 		vio_say(s->program, "%s", why);

@@ -53,8 +53,6 @@ static void said(void *arg, const struct vio_event *e)
 	char code[32];
 	const char *type = vio_event_type_name(e->type);
 
-	if (!u->vhost)		/* the daemon ends */
-		return;
 	vio_control_event(u, "said", json_pack("{s:s, s:s, s:i}", "type", type ? type : "?", "code",
 	    input_code_name(e->type, e->code, code, sizeof code), "value", e->value));
 }
@@ -98,7 +96,6 @@ static struct vio_events *open_synthetic(struct vio_unit *u, char *why)
 
 static void close_input(struct vio_unit *u)
 {
-	u->vhost = NULL;
 	vio_events_close(input_unit(u)->events);
 	free(u->backend);
 }

@@ -96,7 +96,7 @@ void scsi_news(void *arg, uint8_t target, uint16_t lun)
 	struct vio_unit *u = arg;
 	struct finding f = { .target = target, .lun = lun };
 
-	if (!u->vhost)			/* it is being opened: nobody listens */
+	if (u->state == VIO_UNIT_IDLE)	/* it is being opened: nobody listens */
 		return;
 	vio_scsi_dev_each(u->dev, find_one, &f);
 	if (f.is)

@@ -150,13 +150,13 @@ static void close_switch(struct vio_unit *u) { close_port(u->backend); }
 /* ---- The control socket ---- */
 
 enum { LISTED = 256 };
-struct listing { json_t *list; uint64_t skip, count; struct vio_daemon *daemon; };
+struct listing { json_t *list; uint64_t skip, count; const struct vio_process *process; };
 
-static unsigned number_of(struct vio_daemon *d, const struct vio_link *l)
+static unsigned number_of(const struct vio_process *p, const struct vio_link *l)
 {
 	const struct vio_unit *u;
 	unsigned i = 0;
-	while ((u = vio_daemon_unit(d, i)) && ((const struct port *)u->backend)->link != l)
+	while ((u = vio_process_unit(p, i)) && ((const struct port *)u->backend)->link != l)
 		i++;
 	return i;
 }
@@ -169,13 +169,13 @@ static bool list_one(void *arg, const struct vio_switch_address *a)
 		return true;
 	snprintf(mac, sizeof mac, "%02x:%02x:%02x:%02x:%02x:%02x", a->mac[0], a->mac[1], a->mac[2], a->mac[3], a->mac[4], a->mac[5]);
 	json_array_append_new(l->list, json_pack("{s:s, s:i, s:I, s:b, s:I}", "mac", mac, "vlan", (int)a->vlan, "device",
-	    (json_int_t)number_of(l->daemon, a->port), "fixed", a->fixed, "age", (json_int_t)a->age_seconds));
+	    (json_int_t)number_of(l->process, a->port), "fixed", a->fixed, "age", (json_int_t)a->age_seconds));
 	return true;
 }
 
 static bool addresses(struct vio_command *c, char *why)
 {
-	struct listing l = { json_array(), vio_command_number(c, "from", 0), 0, c->daemon };
+	struct listing l = { json_array(), vio_command_number(c, "from", 0), 0, c->process };
 	(void)why;
 	vio_switch_each(board.s, list_one, &l);
 	json_object_set_new(c->answer, "addresses", l.list);

@@ -27,6 +27,7 @@ struct sight {			/* one device at one moment */
 	json_t *stats;
 	uint64_t now;
 };
+/* A daemon or machine, and its devices a moment ago; those of a machine come and go. */
 struct seen { struct client client; const char *path; unsigned devices; struct sight *before; bool gone; };
 
 static uint64_t number(json_t *o, const char *name) { return (uint64_t)json_integer_value(json_object_get(o, name)); }
@@ -36,6 +37,16 @@ static json_t *ask_stats(struct client *c, unsigned device, char *why)
 	json_t *line = json_pack("{s:s, s:i}", "do", "stats", "device", (int)device), *answer = client_ask(c, line, NULL, 0, why);
 	json_decref(line);
 	return answer;
+}
+
+/* How many devices there are now; -1: nobody is there any more. */
+static int ask_devices(struct client *c, char *why)
+{
+	json_t *line = json_pack("{s:s}", "do", "devices"), *answer = client_ask(c, line, NULL, 0, why);
+	int n = answer ? (int)json_array_size(json_object_get(answer, "devices")) : -1;
+	json_decref(line);
+	json_decref(answer);
+	return n;
 }
 
 /* 12345678 as "12.3M" */
@@ -88,9 +99,17 @@ static void queue_line(json_t *now, json_t *before, double seconds, FILE *to)
 	fputc('\n', to);
 }
 
-static void device_lines(const struct seen *s, unsigned device, json_t *now, FILE *to)
+/* The same device a moment ago, or NULL. */
+static const struct sight *seen_before(const struct seen *s, json_t *now)
 {
-	const struct sight *before = &s->before[device];
+	for (unsigned i = 0; i < s->devices; i++)
+		if (json_equal(json_object_get(s->before[i].stats, "name"), json_object_get(now, "name")))
+			return &s->before[i];
+	return NULL;
+}
+
+static void device_lines(const struct seen *s, const struct sight *before, json_t *now, FILE *to)
+{
 	json_t *queues = json_object_get(now, "queues"), *old = json_object_get(before->stats, "queues");
 	double seconds = (double)(number(now, "now_ns") - before->now) / 1e9;
 	fprintf(to, "%s  %s, %s%s\n", s->path, json_string_value(json_object_get(now, "name")),
@@ -103,25 +122,48 @@ static void device_lines(const struct seen *s, unsigned device, json_t *now, FIL
 	}
 }
 
+static void forget(struct seen *s)
+{
+	for (unsigned d = 0; d < s->devices; d++)
+		json_decref(s->before[d].stats);
+	free(s->before);
+	s->before = NULL;
+	s->devices = 0;
+}
+
+/* All devices of one process; false: nobody is there any more. */
+static bool look_at(struct seen *s, FILE *to)
+{
+	char why[VIO_WHY];
+	int n = ask_devices(&s->client, why);
+	struct sight *sight = n < 0 ? NULL : calloc((size_t)n + 1, sizeof *sight);
+	unsigned seen = 0;
+	if (!sight)
+		return false;
+	for (int d = 0; d < n; d++) {
+		json_t *now = ask_stats(&s->client, (unsigned)d, why);
+		if (!now)	/* gone meanwhile, or all of them: the next look tells */
+			break;
+		const struct sight *before = seen_before(s, now);
+		if (before)
+			device_lines(s, before, now, to);
+		sight[seen++] = (struct sight){ now, number(now, "now_ns") };
+	}
+	forget(s);
+	s->before = sight;
+	s->devices = seen;
+	return true;
+}
+
 /* Everything there is to see, into text; false: there is nobody left to ask. */
 static bool look(struct seen *all, unsigned n, FILE *to)
 {
-	char why[VIO_WHY];
 	bool any = false;
 	fprintf(to, "queue  state    depth  req/s    from/s      to/s       time   kicks/s  calls/s  quiet/s  refused\n");
-	for (unsigned i = 0; i < n; i++)
-		for (unsigned d = 0; d < all[i].devices && !all[i].gone; d++) {
-			json_t *now = ask_stats(&all[i].client, d, why);
-			if (!now) {
-				all[i].gone = true;
-				break;
-			}
-			if (all[i].before[d].stats)
-				device_lines(&all[i], d, now, to);
-			json_decref(all[i].before[d].stats);
-			all[i].before[d] = (struct sight){ now, number(now, "now_ns") };
-			any = true;
-		}
+	for (unsigned i = 0; i < n; i++) {
+		all[i].gone = all[i].gone || !look_at(&all[i], to);
+		any |= !all[i].gone;
+	}
 	for (unsigned i = 0; i < n; i++)
 		if (all[i].gone)
 			fprintf(to, "%s  has ended\n", all[i].path);
@@ -212,8 +254,6 @@ int vio_cmd_top(int argc, char **argv)
 			status = EXIT_FAILED;
 		} else {
 			s->path = argv[i];
-			s->devices = (unsigned)json_array_size(json_object_get(s->client.greeting, "devices"));
-			s->before = calloc(s->devices ? s->devices : 1, sizeof *s->before);
 			n++;
 		}
 	}
@@ -224,9 +264,7 @@ int vio_cmd_top(int argc, char **argv)
 	if (status == EXIT_OK)
 		status = run(all, n, once);
 	while (n--) {
-		for (unsigned d = 0; d < all[n].devices; d++)
-			json_decref(all[n].before[d].stats);
-		free(all[n].before);
+		forget(&all[n]);
 		client_close(&all[n].client);
 	}
 	return status;
