@@ -53,7 +53,7 @@ static bool misplaced(const struct kind *k, unsigned option, bool isolate, char 
 	for (unsigned i = 0; i < sizeof machines / sizeof *machines; i++)
 		if (option == machines[i].option)
 			return !vio_refuse(why, "%s is not for one device: %s", name, machines[i].remedy);
-	if (option < VIO_OPT_COMMON)
+	if (option < VIO_OPT_COMMON && option != VIO_OPT_RING)
 		return !vio_refuse(why, "%s is for a daemon and its socket, which a machine's own device has not: leave it out", name);
 	if (!isolate && (option == s->threads_option || option == s->poll_option || option == s->always_option))
 		return !vio_refuse(why, "%s is for a daemon: leave it out, or add --isolate, which makes one of each device", name);

@@ -141,6 +141,7 @@ static void refused(void **state)
 static const struct { const char *args[5]; const char *name, *daemon; } taken[] = {
 	{ { K, "--blk=disk.img" }, "blk0", "vio blk --blk-file=disk.img" },
 	{ { K, "--blk=disk.img,read-only,num-queues=2" }, "blk0", "vio blk --blk-file=disk.img --read-only --num-queues=2" },
+	{ { K, "--blk=disk.img,ring=split" }, "blk0", "vio blk --blk-file=disk.img --ring=split" },
 	{ { K, "--blk=read-only,blk-file=disk.img" }, "blk0", "vio blk --read-only --blk-file=disk.img" },
 	{ { K, "--blk=a,,b.img" }, "blk0", "vio blk --blk-file=a,b.img" },
 	{ { K, "--blk=./a=b.img" }, "blk0", "vio blk --blk-file=./a=b.img" },

@@ -45,6 +45,7 @@ union room {
 	unsigned char bytes[XSAVE_MAX];
 	struct kvm_irqchip irqchip;
 	struct kvm_clock_data clock;
+	struct kvm_xcrs xcrs;
 	struct { uint32_t count, none; struct kvm_msr_entry entry[MSRS]; } msrs;
 };
 
@@ -87,7 +88,8 @@ static bool get(struct vmm *m, int fd, const struct kind *k, bool msrs, union ro
 	}
 	if (k->get == KVM_GET_IRQCHIP)
 		r->irqchip.chip_id = KVM_IRQCHIP_IOAPIC;
-	return vmm_ioctl(fd, k->get, r) >= 0;
+	/* A processor without XSAVE has none of the latter, and KVM does not take none. */
+	return vmm_ioctl(fd, k->get, r) >= 0 && (k->get != KVM_GET_XCRS || r->xcrs.nr_xcrs);
 }
 
 size_t vmm_arch_save(struct vmm *m, int vcpu, void *to, size_t room)
