@@ -113,6 +113,7 @@ static void ports_come_and_go(void **state)
 	const char *why;
 
 	(void)state;
+	l.c->g->stays = true;
 	con_open(l.c);
 	assert_true(line_start(&l));
 	settle(&l);
@@ -155,6 +156,7 @@ static void too_many_ports_are_declined(void **state)
 	struct line l = line_new(ROOM);
 
 	(void)state;
+	l.c->g->stays = true;
 	l.c->o.max_ports = 6;
 	l.c->o.count = 4;
 	con_open(l.c);

@@ -231,7 +231,7 @@ static void before_driver_ok(void **state)
 			if (steps[k] == (ACK | DRV))
 				ops(&b)->accept(port(&b), i == k ? BITS(VIO_BLK_F_FLUSH) : BITS(VIO_F_VERSION_1));
 		}
-		moves(b.g, &vio_dev_blk, &b.o);
+		moves_on(b.g);
 		assert_int_equal(vio_dev_status(b.g->dev), steps[i]);
 		assert_true(moves_freeze(b.g));
 		rig_start(b.g, 2, BITS(VIO_F_VERSION_1));	/* all of it while frozen */
@@ -263,7 +263,7 @@ static void a_broken_queue_stays_broken(void **state)
 		uint64_t configs = b.g->wire.configs;
 		assert_true(moves_freeze(b.g));
 		vio_dev_thaw(b.g->dev);
-		moves(b.g, &vio_dev_blk, &b.o);
+		moves_on(b.g);
 		assert_true(vio_dev_status(b.g->dev) & VIO_S_NEEDS_RESET);
 		assert_non_null(b.g->dev->needs_reset);
 		assert_int_equal(b.g->wire.configs, configs);
@@ -301,7 +301,7 @@ static void config_changes_wait(void **state)
 	assert_int_equal(b.g->wire.configs, configs);
 	vio_dev_thaw(b.g->dev);
 	assert_int_equal(b.g->wire.configs, configs + 1);
-	moves(b.g, &vio_dev_blk, &b.o);
+	moves_on(b.g);
 	assert_int_equal(b.g->wire.configs, configs + 1);
 	assert_int_equal(b.g->dev->generation, generation + 1);
 
@@ -309,7 +309,7 @@ static void config_changes_wait(void **state)
 	assert_true(moves_freeze(b.g));
 	size_t n = moves_save(b.g, saved, sizeof saved);
 	b.t->disk.size *= 2;
-	moves_replace(b.g, &vio_dev_blk, &b.o);
+	moves_replace(b.g);
 	assert_null(moves_load(b.g, saved, n));
 	assert_int_equal(b.g->dev->generation, generation + 2);
 	assert_int_equal(b.g->wire.configs, configs + 1);
@@ -317,6 +317,114 @@ static void config_changes_wait(void **state)
 	assert_int_equal(b.g->wire.configs, configs + 2);
 	assert_int_equal(vio_le64_get(blk_config(&b).capacity), CAPACITY);
 	served(&b, 0);
+	blk_close(&b);
+}
+
+/* ---- States that can't be ---- */
+
+static void malformed_states_are_refused(void **state)
+{
+	struct blk_rig b = running(shape(1));
+	uint8_t before;
+
+	(void)state;
+	served(&b, 0);
+	assert_true(moves_freeze(b.g));
+	before = vio_dev_status(b.g->dev);
+	assert_in_range(moves_refuses(b.g), 200, 5000);
+	assert_int_equal(vio_dev_status(b.g->dev), before);
+	vio_dev_thaw(b.g->dev);
+	vio_loop_pump(&b.g->wire, 100);
+	served(&b, 0);
+	served(&b, 1);
+	blk_close(&b);
+}
+
+/* A byte of the first part of a type, or with this selector. */
+struct row { const char *what; uint16_t type; uint8_t selector; int at; uint8_t value; const char *why; };
+enum { LENGTH = -4, TYPE = -16, FLAGS = -14 };
+
+static size_t find_part(const unsigned char *s, size_t n, const struct row *r)
+{
+	for (size_t at = 0; at + 16 < n; at += 16u + (s[at + 12] | (size_t)s[at + 13] << 8))
+		if ((s[at] | s[at + 1] << 8) == r->type && s[at + 4] == r->selector)
+			return at + 16;
+	fail_msg("no part of type 0x%x", r->type);
+	return 0;
+}
+
+static void states_that_cannot_be(void **state)
+{
+	static const struct row rows[] = {
+		{ "a part longer than the rest", VIO_PART_VQ_PLACE, 1, LENGTH + 1, 0xff, "middle of a part" },
+		{ "a part of another length", VIO_PART_VQ_CFG, 0, LENGTH, 31, "wrong length" },
+		{ "a type of nobody's", VIO_PART_VQ_CFG, 0, TYPE + 1, 0x77, "does not know" },
+		{ "the same, optional", VIO_PART_CONFIG, 0, TYPE + 1, 0x77, NULL },
+		{ "a queue of nobody's", VIO_PART_VQ_CFG, 1, -12, 2, "queue that the device does not have" },
+		{ "a queue twice", VIO_PART_VQ_CFG, 1, -12, 0, "twice" },
+		{ "a place twice", VIO_PART_VQ_PLACE, 1, -12, 0, "twice" },
+		{ "a queue half enabled", VIO_PART_VQ_CFG, 0, 4, 2, "neither enabled nor not" },
+		{ "a queue too large", VIO_PART_VQ_CFG, 0, 1, 0x40, "larger than the device" },
+		{ "a queue half broken", VIO_PART_VQ_PLACE, 0, 4, 2, "neither whole nor broken" },
+		{ "DRIVER_OK without FEATURES_OK", VIO_PART_DEVICE_STATUS, 0, 0, ACK | DRV | DOK, "without having features" },
+		{ "DRIVER_OK and SUSPEND", VIO_PART_DEVICE_STATUS, 0, 0, ACK | DRV | FOK | DOK | VIO_S_SUSPEND, "runs and is suspended" },
+		{ "features without VERSION_1", VIO_PART_DRV_FEATURES, 0, 4, 0, "VERSION_1" },
+		{ "a feature of nobody's", VIO_PART_DRV_FEATURES, 0, 15, 1, "not offered" },
+		{ "neither write-back nor not", VIO_PART_DEVICE_TYPE, 0, 0, 2, "block device" },
+#ifdef RIG_MMIO
+		{ "an interrupt of nobody's", VIO_PART_MMIO, 0, 16, 4, "interrupt" },
+		{ "no registers", VIO_PART_MMIO, 0, FLAGS, 1, NULL },
+#endif
+#ifdef RIG_PCI
+		{ "a vector of nobody's", VIO_PART_VQ_CFG, 0, 3, 1, "interrupt vector" },
+		{ "a vector of nobody's for the configuration", VIO_PART_PCI_COMMON_CFG, 16, 1, 1, "interrupt vector" },
+		{ "a field that is not kept so", VIO_PART_PCI_COMMON_CFG, 16, -12, 20, "other parts" },
+		{ "a field twice", VIO_PART_PCI_COMMON_CFG, 16, -12, 18, "twice" },
+		{ "another number of queues", VIO_PART_PCI_COMMON_CFG, 18, 0, 3, "another PCI function" },
+		{ "another device id", VIO_PART_PCI_CONFIG, 0, 2, 0x41, "another PCI function" },
+		{ "another BAR", VIO_PART_PCI_CONFIG, 0, 265, 1, "another PCI function" },
+		{ "a vector half masked", VIO_PART_PCI_VECTORS, 0, 12, 2, "can't be" },
+		{ "an odd address", VIO_PART_PCI_VECTORS, 0, 0, 1, "can't be" },
+		{ "other notifications", VIO_PART_VQ_NOTIFY_CFG, 1, 0, 7, "other addresses" },
+#endif
+	};
+	static unsigned char saved[MOVES_BYTES], bad[MOVES_BYTES], out[MOVES_BYTES];
+	struct blk_rig b = running(shape(0));
+
+	(void)state;
+	assert_true(moves_freeze(b.g));
+	size_t n = moves_save(b.g, saved, sizeof saved);
+	for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+		memcpy(bad, saved, n);
+		bad[find_part(saved, n, &rows[i]) + (size_t)(long)rows[i].at] = rows[i].value;
+		const char *why = moves_load(b.g, bad, n);
+		if (!why != !rows[i].why || (why && !strstr(why, rows[i].why)))
+			fail_msg("%s: %s", rows[i].what, why ? why : "loaded");
+		if (!why)
+			assert_null(moves_load(b.g, saved, n));
+		assert_int_equal(moves_save(b.g, out, sizeof out), n);
+		assert_memory_equal(out, saved, n);
+	}
+	vio_dev_thaw(b.g->dev);
+	vio_loop_pump(&b.g->wire, 100);
+	served(&b, 0);
+	blk_close(&b);
+}
+
+/* A device on one wire is not one on another. */
+static void a_state_is_of_one_wire(void **state)
+{
+	static unsigned char plain[MOVES_BYTES], whole[MOVES_BYTES];
+	struct blk_rig b = running(shape(0));
+
+	(void)state;
+	assert_true(moves_freeze(b.g));
+	size_t n = vio_dev_save(b.g->dev, plain, sizeof plain), m = moves_save(b.g, whole, sizeof whole);
+	if (m != n) {
+		assert_non_null(strstr(moves_load(b.g, plain, n), "another wire"));
+		assert_non_null(strstr(vio_dev_load(b.g->dev, whole, m), "and this one is not"));
+	}
+	assert_null(vio_dev_load(b.g->dev, plain, n));
 	blk_close(&b);
 }
 
@@ -337,7 +445,7 @@ static void any_number_of_times(void **state)
 		rig_rewind(b.g);
 		served(&b, 0);
 		if (i % 3 == 0)
-			moves(b.g, &vio_dev_blk, &b.o);
+			moves_on(b.g);
 		else
 			assert_true(moves_freeze(b.g));
 		vio_dev_thaw(b.g->dev);
@@ -355,6 +463,9 @@ static const struct CMUnitTest tests[] = {
 	T(before_driver_ok, "frozen and moved before DRIVER_OK"),
 	T(a_broken_queue_stays_broken, "frozen and moved with a broken queue, NEEDS_RESET"),
 	T(config_changes_wait, "frozen: changes of the config space are told later"),
+	T(malformed_states_are_refused, "a state cut at each byte, or with any byte another, is refused and changes nothing, or is one"),
+	T(states_that_cannot_be, "states that can't be are refused in words"),
+	T(a_state_is_of_one_wire, "a state is of one wire"),
 	T(any_number_of_times, "frozen and moved again and again"),
 };
 

@@ -1,5 +1,6 @@
 /* The input device: what it says of itself, groups of events in, lights and sounds out, and all that may come between. */
 #include "input_rig.h"
+#include "moves.h"
 
 #define RINGS BITS(VIO_F_VERSION_1), BITS(VIO_F_VERSION_1, VIO_F_EVENT_IDX), BITS(VIO_F_VERSION_1, VIO_F_IN_ORDER, VIO_F_EVENT_IDX), \
 	BITS(VIO_F_VERSION_1, VIO_F_RING_PACKED), BITS(VIO_F_VERSION_1, VIO_F_RING_PACKED, VIO_F_EVENT_IDX, VIO_F_IN_ORDER)
@@ -436,6 +437,29 @@ static void a_limit_does_not_delay_keys(void **state)
 	inp_close(in);
 }
 
+/* What was held is let go at the other end. */
+static void moves_mid_traffic(void **state)
+{
+	const struct vio_features rings[] = { BITS(VIO_F_VERSION_1), BITS(VIO_F_VERSION_1, VIO_F_RING_PACKED),
+		BITS(VIO_F_VERSION_1, VIO_F_EVENT_IDX) };
+
+	(void)state;
+	for (unsigned k = 0; k < 3; k++) {
+		struct inp *a = inp_start("keyboard", rings[k]);
+		inp_give(a, 3);
+		inp_key(a, KEY_A, 1);
+		inp_expect_key(a, KEY_A, 1);
+		moves_on(a->g);
+		inp_give(a, 8);
+		inp_expect_key(a, KEY_A, 0);
+		inp_key(a, KEY_B, 1);
+		inp_expect_key(a, KEY_B, 1);
+		assert_true(moves_freeze(a->g));
+		assert_in_range(moves_refuses(a->g), 1, UINT32_MAX);
+		inp_close(a);
+	}
+}
+
 static const struct CMUnitTest tests[] = {
 	T(it_says_what_it_is, "names, ids, properties, codes and axes are told"),
 	T(absent_is_size_0, "of all 65536 questions those that make no sense are answered by size 0 {input-dev-1; only us}"),
@@ -450,6 +474,7 @@ static const struct CMUnitTest tests[] = {
 	T(unplugged_keys_are_released, "keys and touches of a device that is unplugged are released"),
 	T(many_keys_are_released, "more keys than a group holds are released in two"),
 	T(a_device_that_moves_house, "a device that was loaded elsewhere releases what was down"),
+	T(moves_mid_traffic, "moved mid-traffic: nothing is lost, and what was held is let go"),
 	T(lights_and_sounds_come_back, "lights, sounds, repeat rates and feedback come back"),
 	T(what_nobody_hears_is_counted, "what the other end does not take is counted; what is late arrives"),
 	T(a_limit_does_not_delay_keys, "a limit does not make keys late, and holding the device does"),

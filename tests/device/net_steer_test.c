@@ -389,6 +389,7 @@ static void answers_wait(void **state)
 	struct rss s = { VIO_NET_HASH_TCPV4, 0, 0, NET_PAIRS, (const uint16_t[]){ 2 }, 40 };
 	uint32_t used;
 
+	r->g->stays = true;
 	separate(r);
 	net_start(r, BITS(MANY));
 	r->g->wire.lazy = true;

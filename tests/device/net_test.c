@@ -1,5 +1,6 @@
 /* The network device: frames both ways, the config space, commands and queues, over the loop wire. */
 #include "net_rig.h"
+#include "moves.h"
 
 #define BASIC VIO_F_VERSION_1, VIO_NET_F_MAC, VIO_NET_F_STATUS, VIO_NET_F_MRG_RXBUF
 #define CONTROL BASIC, VIO_NET_F_CTRL_VQ, VIO_NET_F_CTRL_RX, VIO_NET_F_CTRL_RX_EXTRA, VIO_NET_F_CTRL_MAC_ADDR
@@ -405,8 +406,45 @@ static void enabled_rings(void **state)
 	net_close(r);
 }
 
+/* Moved with buffers that wait for frames, and between frames: each comes and goes once. */
+static void move_each(struct net_rig *r, const struct ring *s)
+{
+	unsigned char frame[700];
+	uint32_t used;
+
+	net_start(r, ring_of(s, BITS(BASIC)));
+	rx_give(r, 0, 1, RX_BYTES);
+	for (unsigned i = 0; i < 6; i++) {
+		make_frame(frame, sizeof frame, guest_mac, world_mac, i);
+		world_send(r, 0, NULL, frame, sizeof frame);
+		unsigned char *p = rx_get(r, 0, &used);
+		assert_non_null(p);
+		assert_int_equal(used, HDR + sizeof frame);
+		assert_memory_equal(p + HDR, frame, sizeof frame);
+		unsigned arrived = r->arrived;
+		assert_true(tx(r, 0, frame, sizeof frame));
+		assert_int_equal(r->arrived, arrived + 1);
+		rx_give(r, 0, 1, RX_BYTES);
+		if (i % 3 == 2) {
+			assert_true(moves_freeze(r->g));
+			assert_in_range(moves_refuses(r->g), 1, UINT32_MAX);
+			vio_dev_thaw(r->g->dev);
+			vio_loop_pump(&r->g->wire, 1000);
+		} else {
+			moves_on(r->g);
+		}
+	}
+}
+
+static void moves_mid_traffic(void **state)
+{
+	(void)state;
+	each_ring(move_each);
+}
+
 static const struct CMUnitTest tests[] = {
 	T(transmits, "frames leave as they were given, however the ring and the buffers look"),
+	T(moves_mid_traffic, "moved between frames: each comes and goes once"),
 	T(receives, "frames come with a header of zeroes and one buffer, whether buffers wait or frames {net-dev-30; only us}"),
 	T(spreads, "mergeable: all buffers but the last are full, and their number is told {net-dev-28 net-dev-31 net-dev-32; only us}"),
 	T(together, "the buffers of one frame are seen together {net-dev-33; only us}"),

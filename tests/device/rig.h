@@ -34,6 +34,11 @@ struct rig {
 	uint32_t map_cut;		/* the platform maps pieces of at most so many bytes; 0: whole */
 	unsigned maps;			/* mapped and not unmapped */
 	void *rewired;			/* another wire in between: wire.h */
+	const struct vio_dev_type *type;
+	_Alignas(16) unsigned char options[1024];	/* what the device was opened with */
+	size_t options_bytes;
+	bool stays;			/* under RIG_MOVES: what is tested is not in the options, or is of this device alone */
+	bool moves_differ;		/* the state that comes out of a move need not be what went in */
 };
 
 /* Bytes between two pages that can't be touched, ending at the second one. */
@@ -141,33 +146,21 @@ static inline struct rig *rig_new(void)
 }
 
 /*
- * A program compiled with RIG_FREEZES has its owner freeze the device around each kick, and perhaps thaw it before it is frozen:
- * no driver may notice.
+ * A program compiled with RIG_FREEZES has its owner freeze the device around each kick, and perhaps thaw it before it is frozen; with
+ * RIG_MOVES the device moves into a fresh one (moves.h).  No driver may notice.
  */
-#ifdef RIG_FREEZES
+#if defined(RIG_FREEZES) || defined(RIG_MOVES)
 static struct vio_drv_port_ops rig_inner, rig_outer;
-
-static inline void rig_is_frozen(void *arg) { ++*(unsigned *)arg; }
-
-static inline void rig_freezing_kick(struct vio_drv_port *p, uint16_t i, uint32_t notification)
-{
-	static unsigned times, done;
-	struct vio_loop_wire *l = (struct vio_loop_wire *)p;
-
-	vio_dev_freeze(l->dev, rig_is_frozen, &done);
-	if (++times & 1)
-		rig_inner.kick(p, i, notification);
-	vio_dev_thaw(l->dev);
-	if (!(times & 1))
-		rig_inner.kick(p, i, notification);
-	if (!l->lazy)
-		vio_loop_pump(l, UINT32_MAX);
-}
+static void moves_kick(struct vio_drv_port *p, uint16_t i, uint32_t notification);
 #endif
 
 /* NULL, or the sentence with which the device refused its options. */
-static inline const char *rig_open(struct rig *g, const struct vio_dev_type *type, const void *options)
+static inline const char *rig_open_bytes(struct rig *g, const struct vio_dev_type *type, const void *options, size_t bytes)
 {
+	g->type = type;
+	assert(bytes <= sizeof g->options);
+	memcpy(g->options, options, bytes);
+	g->options_bytes = bytes;
 	g->dev = calloc(1, type->instance);
 	assert(g->dev);
 	const char *why = vio_dev_open(g->dev, type, options, &vio_loop_port, &g->wire, vio_loop_features());
@@ -178,14 +171,16 @@ static inline const char *rig_open(struct rig *g, const struct vio_dev_type *typ
 	}
 	vio_loop_connect(&g->wire, g->dev, (struct vio_platform){ &rig_platform, g });
 	g->rewired = rig_rewire(&g->wire);
-#ifdef RIG_FREEZES
+#if defined(RIG_FREEZES) || defined(RIG_MOVES)
 	rig_inner = rig_outer = *g->wire.port.ops;
-	rig_outer.kick = rig_freezing_kick;
+	rig_outer.kick = moves_kick;
 	g->wire.port.ops = &rig_outer;
 #endif
 	vio_dev_set_mem(g->dev, &g->mem);
 	return NULL;
 }
+
+#define rig_open(g, type, ...) rig_open_bytes((g), (type), (__VA_ARGS__), sizeof *(__VA_ARGS__))
 
 static inline void rig_reset(struct rig *g)
 {
@@ -268,4 +263,8 @@ static inline void *rig_get(struct rig *g, uint16_t i, uint32_t *used)
 }
 
 static inline uint64_t rig_refused(const struct rig *g, unsigned i) { return g->dev->queue[i].ring.stats.refused; }
+
+#if defined(RIG_FREEZES) || defined(RIG_MOVES)
+#include "moves.h"
+#endif
 #endif

@@ -1,5 +1,6 @@
 /* The socket device: how connections, and the device, end and begin again. */
 #include "vsock_rig.h"
+#include "moves.h"
 
 enum { RECEIVE = VIO_VSOCK_SHUTDOWN_RECEIVE, SEND = VIO_VSOCK_SHUTDOWN_SEND, BOTH = VIO_VSOCK_SHUTDOWN_BOTH };
 #define SECOND UINT64_C(1000000000)
@@ -405,6 +406,33 @@ static void a_queue_that_goes_on_says_so(void **state)
 	vsock_close(b);
 }
 
+/* Connections are this host's: the driver hears that they are gone, and makes new ones. */
+static void moves_mid_traffic(void **state)
+{
+	const struct vio_features rings[] = { BITS(ALL_VSOCK), BITS(ALL_VSOCK, VIO_F_RING_PACKED), BITS(ALL_VSOCK, VIO_F_EVENT_IDX) };
+
+	(void)state;
+	for (unsigned k = 0; k < 3; k++) {
+		struct vsock_rig *b = vsock_new();
+		assert_null(rig_open(b->g, &vio_dev_vsock, &b->o));
+		vsock_begin(b, rings[k], RX_BUFFERS);
+		unsigned char *event = give_event(b, 4);
+		struct vio_line *l = vsock_connect(b);
+		b->g->moves_differ = true;
+		moves_on(b->g);
+		assert_ptr_equal(rig_get(b->g, VIO_VSOCK_EVENT, NULL), event);
+		assert_memory_equal(event, "\0\0\0\0", 4);
+		assert_int_equal(vsock_count(b), 0);
+		world_close(l);
+		l = vsock_connect(b);
+		assert_int_equal(vsock_count(b), 1);
+		assert_true(moves_freeze(b->g));
+		assert_in_range(moves_refuses(b->g), 1, UINT32_MAX);
+		world_close(l);
+		vsock_close(b);
+	}
+}
+
 static const struct CMUnitTest tests[] = {
 	T(half_closed_by_the_guest, "a guest that has said all can still listen; its hints stay, and add up"),
 	T(a_guest_that_will_not_receive, "a guest that will not receive can still speak"),
@@ -420,6 +448,7 @@ static const struct CMUnitTest tests[] = {
 	T(a_reset_ends_all, "a reset ends every connection, and the next driver begins anew {core-dev-8}"),
 	T(a_suspended_device_keeps_them, "a suspended device keeps its connections"),
 	T(a_restored_device_says_so, "a device restored elsewhere tells the driver that its connections are gone"),
+	T(moves_mid_traffic, "moved with a connection: the driver hears of its end and makes another"),
 	T(a_queue_that_goes_on_says_so, "so does a device that takes over queues in the middle"),
 };
 

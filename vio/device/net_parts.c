@@ -7,6 +7,7 @@
 #include <vio/spec/parts.h>
 
 enum { VALUE = 8 * 1024 + 64 };		/* bytes of a part: the VLAN table is the largest */
+enum { PART_COUNTS = 0x2ff };		/* ours, optional: what statistics have counted */
 
 struct out { unsigned char *to; size_t room, used; };
 
@@ -149,6 +150,57 @@ static void save_others(struct out *o, const struct net *n, const struct net_rul
 		part(o, VIO_NET_CTRL_NOTF_COAL, VIO_NET_CTRL_NOTF_COAL_VQ_SET, VIO_PART_F_OPTIONAL, 0, v->bytes, v->n);
 }
 
+/* Counters are the device's word to its driver: they go on. */
+enum { COUNTS = (sizeof(struct vio_net_dev_counts) + sizeof(struct net_more_counts)) / 8, PER_PAIR = COUNTS + 4 };
+VIO_STATIC_ASSERT((VIO_NET_DEV_PAIRS * PER_PAIR + 4) * 8 <= VALUE, "they fit into a part");
+
+/* Counter i of pair p: as net_impl.h has them, then kicks and signals of both queues. */
+static uint64_t *counter(struct net_pair *p, unsigned i)
+{
+	const unsigned plain = sizeof p->counts / 8;
+
+	if (i < plain)
+		return (uint64_t *)(void *)&p->counts + i;
+	if (i < COUNTS)
+		return (uint64_t *)(void *)&p->more + (i - plain);
+	struct vio_devq_stats *q = &p->n->dev.queue[2 * p->index + ((i - COUNTS) & 1)].ring.stats;
+	return i - COUNTS < 2 ? &q->kicks : &q->signals;
+}
+
+static void save_counts(struct out *o, struct net *n, struct value *v)
+{
+	vio_le64 asked[2] = { vio_le64_of(n->ask.commands), vio_le64_of(n->ask.done) };
+
+	v->n = 0;
+	add(v, asked, sizeof asked);
+	for (unsigned i = 0; i < n->pairs * PER_PAIR; i++) {
+		vio_le64 wire = vio_le64_of(*counter(&n->pair[i / PER_PAIR], i % PER_PAIR));
+		add(v, &wire, sizeof wire);
+	}
+	vio_le16 type = vio_le16_of(PART_COUNTS);
+	size_t at = o->used;
+	part(o, 0, 0, VIO_PART_F_OPTIONAL, 0, v->bytes, v->n);
+	if (o->to && o->used <= o->room)
+		memcpy(o->to + at, &type, sizeof type);
+}
+
+static bool load_counts(struct net *n, const unsigned char *value, size_t bytes)
+{
+	vio_le64 wire;
+
+	if (bytes != (2 + (size_t)n->pairs * PER_PAIR) * sizeof wire)
+		return false;
+	memcpy(&wire, value, sizeof wire);
+	n->ask.commands = vio_le64_get(wire);
+	memcpy(&wire, value + 8, sizeof wire);
+	n->ask.done = vio_le64_get(wire);
+	for (unsigned i = 0; i < n->pairs * PER_PAIR; i++) {
+		memcpy(&wire, value + 8 * (2 + i), sizeof wire);
+		*counter(&n->pair[i / PER_PAIR], i % PER_PAIR) = vio_le64_get(wire);
+	}
+	return true;
+}
+
 size_t vio_net_dev_save(struct vio_dev *d, void *to, size_t room)
 {
 	struct net *n = vio_net_of(d);
@@ -159,6 +211,8 @@ size_t vio_net_dev_save(struct vio_dev *d, void *to, size_t room)
 	save_filters(&o, n, r, &v);
 	save_steering(&o, n, r, &v);
 	save_others(&o, n, r, &v);
+	if (vio_net_dev_has(n, VIO_NET_F_DEVICE_STATS))
+		save_counts(&o, n, &v);
 	return o.used;
 }
 
@@ -218,7 +272,8 @@ static const char *load_parts(struct net *n, const unsigned char *from, size_t l
 		left -= sizeof h;
 		if (bytes > left)
 			return "the saved state of the network device ends in the middle of a part";
-		bool ok = vio_le16_get(h.type) == VIO_NET_PART_CVQ_CFG && load_part(n, &h, from, announced);
+		bool counts = vio_le16_get(h.type) == PART_COUNTS && load_counts(n, from, bytes);
+		bool ok = counts || (vio_le16_get(h.type) == VIO_NET_PART_CVQ_CFG && load_part(n, &h, from, announced));
 		if (!ok && !(h.flags & VIO_PART_F_OPTIONAL))
 			return "the saved state has a setting that this network device does not take: start it with the other's options";
 		from += bytes;

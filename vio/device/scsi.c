@@ -44,20 +44,24 @@ static void scsi_reset(struct vio_dev *d)
 	s->events_missed = false;
 }
 
-/* ---- State: the two sizes that a driver may write, and the flags of units ---- */
+/* ---- State: the two sizes that a driver may write, flags of units, events that wait ---- */
 
-struct state_head { vio_le32 sense_size, cdb_size; vio_le32 units; };
+struct state_head { vio_le32 sense_size, cdb_size; vio_le32 units; vio_le16 events, events_missed; };
 struct state_unit { vio_le32 address, flags, attention; };
-VIO_STATIC_ASSERT(sizeof(struct state_head) + VIO_SCSI_LUNS * sizeof(struct state_unit) <= 4096, "device/state.c has so much room");
+struct state_event { vio_le32 event, reason, address; };
+VIO_STATIC_ASSERT(sizeof(struct state_head) + VIO_SCSI_LUNS * sizeof(struct state_unit) + SCSI_EVENTS * sizeof(struct state_event) <=
+    4096, "device/state.c has so much room");
 
 static size_t scsi_save(struct vio_dev *d, void *to, size_t room)
 {
 	struct scsi *s = scsi_of(d);
-	struct state_head head = { s->config.sense_size, s->config.cdb_size, vio_le32_of(0) };
+	struct state_head head = { s->config.sense_size, s->config.cdb_size, vio_le32_of(0), vio_le16_of((uint16_t)s->events),
+		vio_le16_of(s->events_missed) };
 	struct scsi_unit *u;
 	uint32_t n = 0;
 
 	for (unsigned i = 0; (u = vio_scsi_dev_next_unit(s, &i)); n++) {
+		vio_scsi_dev_reserve_refresh(u);	/* what others have reserved is an attention, and it is ours to tell */
 		struct state_unit one = { vio_le32_of(ADDRESS_OF(u->o.target, u->o.lun)), vio_le32_of(scsi_flags(u)),
 			vio_le32_of(__atomic_load_n(&u->attention, __ATOMIC_RELAXED)) };
 		size_t at = sizeof head + n * sizeof one;
@@ -67,7 +71,14 @@ static size_t scsi_save(struct vio_dev *d, void *to, size_t room)
 	head.units = vio_le32_of(n);
 	if (to && room >= sizeof head)
 		memcpy(to, &head, sizeof head);
-	return sizeof head + n * sizeof(struct state_unit);
+	size_t at = sizeof head + n * sizeof(struct state_unit);
+	for (unsigned i = 0; i < s->events; i++, at += sizeof(struct state_event)) {
+		const struct scsi_event_due *e = &s->event[(s->event_at + i) % SCSI_EVENTS];
+		struct state_event one = { vio_le32_of(e->event), vio_le32_of(e->reason), vio_le32_of(e->address) };
+		if (to && room >= at + sizeof one)
+			memcpy((char *)to + at, &one, sizeof one);
+	}
+	return at;
 }
 
 enum { SAVED_FLAGS = UNIT_MODES | UNIT_LOCKED | UNIT_STOPPED | UNIT_OPEN };
@@ -99,17 +110,27 @@ static const char *scsi_load(struct vio_dev *d, const void *from, size_t n)
 	if (n < sizeof head)
 		return "the saved state of the SCSI device is too short";
 	memcpy(&head, from, sizeof head);
-	uint32_t units = vio_le32_get(head.units);
-	if (units > VIO_SCSI_LUNS || n != sizeof head + units * sizeof(struct state_unit))
+	uint32_t units = vio_le32_get(head.units), events = vio_le16_get(head.events);
+	if (units > VIO_SCSI_LUNS || events > SCSI_EVENTS || vio_le16_get(head.events_missed) > 1 ||
+	    n != sizeof head + units * sizeof(struct state_unit) + events * sizeof(struct state_event))
 		return "the saved state of the SCSI device has another length than it says";
 	const unsigned char *unit = (const unsigned char *)from + sizeof head;
 	for (uint32_t i = 0; i < units && !why; i++)
 		why = load_unit(s, unit + i * sizeof(struct state_unit), false);
 	for (uint32_t i = 0; i < units && !why; i++)
 		load_unit(s, unit + i * sizeof(struct state_unit), true);
-	if (!why)
-		set_sizes(s, vio_le32_get(head.sense_size), vio_le32_get(head.cdb_size));
-	return why;
+	if (why)
+		return why;
+	set_sizes(s, vio_le32_get(head.sense_size), vio_le32_get(head.cdb_size));
+	s->event_at = 0;
+	s->events = events;
+	s->events_missed = vio_le16_get(head.events_missed);
+	for (uint32_t i = 0; i < events; i++) {
+		struct state_event one;
+		memcpy(&one, unit + units * sizeof(struct state_unit) + i * sizeof one, sizeof one);
+		s->event[i] = (struct scsi_event_due){ vio_le32_get(one.event), vio_le32_get(one.reason), vio_le32_get(one.address) };
+	}
+	return NULL;
 }
 
 /* ---- Queues ---- */

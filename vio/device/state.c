@@ -55,12 +55,12 @@ static void save_ours(struct vio_dev *d, struct vio_parts *o)
 	struct { struct vio_part_config head; uint8_t bytes[VIO_DEV_CONFIG_MAX]; } c = {
 		.head = { .generation = vio_le32_of(d->generation), .due = d->config_due } };
 
+	vio_dev_config_read(d, 0, c.bytes, d->type->config_len);
+	vio_parts_put(o, VIO_PART_CONFIG, VIO_PART_F_OPTIONAL, 0, &c, sizeof c.head + d->type->config_len);
 	for (unsigned i = 0; i < d->queues; i++) {
 		struct vio_part_vq_place p = { vio_le32_of(d->queue[i].base), d->queue[i].ring.broken != NULL, { 0 } };
 		vio_parts_put(o, VIO_PART_VQ_PLACE, 0, i, &p, sizeof p);
 	}
-	vio_dev_config_read(d, 0, c.bytes, d->type->config_len);
-	vio_parts_put(o, VIO_PART_CONFIG, VIO_PART_F_OPTIONAL, 0, &c, sizeof c.head + d->type->config_len);
 }
 
 /* Until FEATURES_OK what the driver wrote is a draft, and nothing stands on it. */
@@ -136,8 +136,6 @@ static const char *queue_part(const struct vio_dev *d, struct state *s, const st
 		return s->place[i].broken > 1 ? "the state has a queue that is neither whole nor broken" : NULL;
 	}
 	memcpy(&s->cfg[i], value, sizeof s->cfg[i]);
-	if (vio_le16_get(s->cfg[i].size) > d->queue_size_max)
-		return "the state has a queue larger than the device offers";
 	if (vio_le16_get(s->cfg[i].enabled) > 1)
 		return "the state has a queue that is neither enabled nor not";
 	if (s->wire && s->wire->queue && !s->wire->queue(s->arg, i, vio_le16_get(s->cfg[i].vector)))
@@ -199,7 +197,7 @@ static const char *unknown_part(struct state *s, const struct vio_part_header *h
 	if (h->flags & VIO_PART_F_OPTIONAL)
 		return NULL;
 	switch (vio_le16_get(h->type)) {
-	case VIO_PART_PCI_COMMON_CFG: case VIO_PART_PCI_CONFIG: case VIO_PART_PCI_VECTOR:
+	case VIO_PART_PCI_COMMON_CFG: case VIO_PART_PCI_CONFIG: case VIO_PART_PCI_VECTORS:
 		return "the state is of a device on PCI, and this one is not";
 	case VIO_PART_MMIO:
 		return "the state is of a device on MMIO, and this one is not";
@@ -285,6 +283,9 @@ static const char *judge_queues(const struct vio_dev *d, const struct state *s)
 			return "a queue is running: state is loaded into a stopped device";
 		if (!(s->cfg_seen >> i & 1) || !(s->place_seen >> i & 1))
 			return "the state lacks a queue that the device has: start it with as many as the other had";
+		bool used = vio_le16_get(s->cfg[i].enabled) && s->status & (VIO_S_DRIVER_OK | VIO_S_SUSPEND) && !s->place[i].broken;
+		if (used && vio_le16_get(s->cfg[i].size) > d->queue_size_max)
+			return "the state has a queue larger than the device offers";	/* the register may hold anything until it is used */
 	}
 	return NULL;
 }

@@ -14,7 +14,7 @@ enum {
 	/* The end of that range is ours, for what the specification has no parts for. */
 	VIO_PART_OURS = 0x5f0,
 	VIO_PART_PCI_CONFIG = 0x5f0,	/* the function's config space, and registers that no other part has */
-	VIO_PART_PCI_VECTOR = 0x5f1,	/* one MSI-X vector; selector: le16 number, then zeroes */
+	VIO_PART_PCI_VECTORS = 0x5f1,	/* the MSI-X table and what is pending */
 	VIO_PART_MMIO = 0x5f2,		/* registers */
 	VIO_PART_CONFIG = 0x5fe,	/* the config space, and what is known of it */
 	VIO_PART_VQ_PLACE = 0x5ff	/* where a stopped queue goes on */
@@ -43,7 +43,7 @@ struct vio_part_pci_config {
 	vio_le16 command, msix_control;
 	vio_le32 isr;
 	vio_le32 bytes;			/* of BAR 0 */
-	vio_le32 vectors;
+	vio_le32 generation_seen;	/* which generation of the config space config_generation stands for */
 	vio_le64 shm_bytes;
 	vio_le64 driver_features[2];
 };

@@ -70,6 +70,12 @@ uint32_t vio_mmio_interrupt_read(struct vio_mmio_dev *m);
 void vio_mmio_interrupt_ack(struct vio_mmio_dev *m, uint32_t bits);
 /* vio_dev_queue_turn(), and what waited for it. */
 bool vio_mmio_turn(struct vio_mmio_dev *m, unsigned queue);
+/*
+ * vio_dev_save() and vio_dev_load() with the registers (mmio_state.c): the device is frozen, or fresh; vio_dev_thaw() lets it go on.
+ * Loading drives the line as it was.
+ */
+size_t vio_mmio_save(struct vio_mmio_dev *m, void *to, size_t room);
+const char *vio_mmio_load(struct vio_mmio_dev *m, const void *from, size_t n);
 
 /* ---- The driver's end ---- */
 

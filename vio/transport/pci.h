@@ -98,6 +98,12 @@ void vio_pci_write(struct vio_pci_dev *p, uint64_t at, unsigned width, uint64_t 
 uint32_t vio_pci_notify_at(const struct vio_pci_dev *p, unsigned queue);
 /* vio_dev_queue_turn(), unless the function may not be bus master. */
 bool vio_pci_turn(struct vio_pci_dev *p, unsigned queue);
+/*
+ * vio_dev_save() and vio_dev_load() with the registers and the config space (pci_state.c): the device is frozen, or fresh;
+ * vio_dev_thaw() lets it go on.  Loading drives the pin as it was and calls ops moved and vector, so that the owner maps again.
+ */
+size_t vio_pci_save(struct vio_pci_dev *p, void *to, size_t room);
+const char *vio_pci_load(struct vio_pci_dev *p, const void *from, size_t n);
 
 /* ---- The driver's end ---- */
 
