@@ -80,7 +80,10 @@ struct wire {
 	bool (*interrupts_on)(struct wire *w);		/* as irq= says */
 	void (*interrupts_off)(struct wire *w);
 	void *self;
+	uint64_t at;					/* its registers: the MMIO page, or the BAR that has them */
+	uint64_t bytes;
 };
+struct vio_pci_drv *pci_of(struct wire *w);		/* NULL: that is no PCI function */
 enum { WIRES = 64 };
 unsigned pci_find(struct wire *w, unsigned room);
 unsigned mmio_find(struct wire *w, unsigned room);

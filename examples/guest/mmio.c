@@ -57,7 +57,7 @@ unsigned mmio_find(struct wire *w, unsigned room)
 			continue;
 		}
 		s->input = input_of(i);
-		*w = (struct wire){ &s->drv.port, s->drv.id, "mmio", i, on, off, s };
+		*w = (struct wire){ &s->drv.port, s->drv.id, "mmio", i, on, off, s, base + i * stride, 0x200 };
 		w++;
 		found++;
 	}

@@ -140,6 +140,8 @@ static void off(struct wire *w)
 	vio_pci_use_vectors(&f->drv, 0);
 }
 
+struct vio_pci_drv *pci_of(struct wire *w) { return w->interrupts_on == on ? &((struct function *)w->self)->drv : NULL; }
+
 unsigned pci_find(struct wire *w, unsigned room)
 {
 	unsigned found = 0;
@@ -157,7 +159,7 @@ unsigned pci_find(struct wire *w, unsigned room)
 		}
 		find_bars(f);
 		vio_pci_enable(&f->drv);
-		*w = (struct wire){ &f->drv.port, f->drv.id, "pci", device, on, off, f };
+		*w = (struct wire){ &f->drv.port, f->drv.id, "pci", device, on, off, f, f->bar[f->drv.common.bar], f->drv.notify.at + 0x1000 };
 		w++;
 		found++;
 	}

@@ -59,9 +59,7 @@ void say(const char *format, ...)
 
 /* ---- The command line ---- */
 
-static const char *command_line = "";
-
-void guest_words_init(const char *line) { command_line = line ? line : ""; }
+static char command_line[2048];		/* ours: the loader's is in memory that may be written over */
 
 static unsigned length(const char *s)
 {
@@ -69,6 +67,13 @@ static unsigned length(const char *s)
 	while (s[n])
 		n++;
 	return n;
+}
+
+void guest_words_init(const char *line)
+{
+	unsigned n = line ? length(line) : 0;
+
+	memcpy(command_line, line, n < sizeof command_line ? n : sizeof command_line - 1);
 }
 
 /* Does text begin with the item, and has it ended there? */
