@@ -206,6 +206,10 @@ void vmm_device_prepare(struct vmm_device *d, struct vmm *m, const struct vmm_at
 
 struct vmm_device *vmm_attach(struct vmm *m, const struct vmm_attach *a, char *why)
 {
+	if (m->moving) {
+		vio_refuse(why, "the machine is being migrated: wait until that has ended");
+		return NULL;
+	}
 	if (vmm_device_named(m, a->name)) {
 		vio_refuse(why, "there is a device called %s already: choose another name", a->name);
 		return NULL;

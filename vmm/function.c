@@ -128,8 +128,11 @@ static void detach(struct vmm_device *d)
 	free(f->msi);
 }
 
+static size_t save(struct vmm_device *d, void *to, size_t room) { return vio_pci_save(&SELF(d)->p, to, room); }
+static const char *load(struct vmm_device *d, const void *from, size_t n) { return vio_pci_load(&SELF(d)->p, from, n); }
+
 const struct vmm_wire_ops vmm_function_ops = { .features = vio_pci_features, .port = &vio_pci_port, .turn = turn, .reset = reset,
-	.detach = detach };
+	.detach = detach, .save = save, .load = load };
 
 /* ---- Life ---- */
 

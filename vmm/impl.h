@@ -129,6 +129,9 @@ struct vmm_wire_ops {
 	bool (*turn)(struct vmm_device *d, unsigned queue);
 	void (*reset)(struct vmm_device *d);	/* as after power on; what is in flight may still end */
 	void (*detach)(struct vmm_device *d);
+	/* Frozen, or fresh: the device and its registers. */
+	size_t (*save)(struct vmm_device *d, void *to, size_t room);
+	const char *(*load)(struct vmm_device *d, const void *from, size_t n);
 };
 extern const struct vmm_wire_ops vmm_function_ops, vmm_page_ops;
 void vmm_owner_wake(void *arg, unsigned queue);
@@ -206,6 +209,10 @@ struct vmm {
 	bool park, quit;		/* wanted */
 	unsigned parked;
 	bool running;
+	bool moving;			/* a migration reads or writes it: nothing is plugged, reset or saved meanwhile */
+	struct vmm_migration *migration;	/* NULL: none */
+	bool ending;			/* of the whole machine: nobody is to be told */
+	bool reset_due;			/* the guest asked for one meanwhile */
 	/* What a vCPU says, taken in the home loop. */
 	struct vio_call news;
 	unsigned news_bits;		/* atomic: VMM_NEWS_* */

@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include <vmm/arch.h>
 #include <vmm/kvm.h>
+#include <vmm/migrate.h>
 
 #define ELSEWHERE "; without it run Linux in QEMU or user-mode Linux, with devices that vio serves (make run does both)"
 
@@ -48,6 +49,8 @@ static void on_news(void *arg)
 		tell(m, VMM_EVENT_CRASH, m->crash);
 	else if (what & VMM_NEWS_OFF)
 		tell(m, VMM_EVENT_OFF, NULL);
+	else if (what & VMM_NEWS_RESET && m->moving)
+		m->reset_due = true;	/* it waits in its loop, and is reset here or at the other end */
 	else if (what & VMM_NEWS_RESET && vmm_reset(m, why))
 		tell(m, VMM_EVENT_RESET, NULL);
 	else if (what & VMM_NEWS_RESET)
@@ -113,6 +116,7 @@ void vmm_free(struct vmm *m)
 {
 	if (!m)
 		return;
+	vmm_migrate_end(m);
 	if (m->running)
 		vmm_pause(m);
 	while (m->devices)
@@ -131,9 +135,11 @@ void vmm_free(struct vmm *m)
 
 /* ---- Running ---- */
 
+void vmm_set_kernel(struct vmm *m, const struct vmm_load *kernel) { m->kernel = *kernel; }
+
 bool vmm_boot(struct vmm *m, const struct vmm_load *kernel, char *why)
 {
-	m->kernel = *kernel;
+	vmm_set_kernel(m, kernel);
 	if (!vmm_arch_boot(m, why))
 		return false;
 	m->booted = true;
@@ -158,6 +164,10 @@ bool vmm_reset(struct vmm *m, char *why)
 {
 	bool running = m->running;
 
+	if (m->moving)
+		return vio_refuse(why, "the machine is being migrated: wait until that has ended");
+	if (m->kernel.kernel < 0)
+		return vio_refuse(why, "there is no kernel to begin with: the machine was restored without --kernel");
 	vmm_pause(m);
 	for (struct vmm_device *d = m->devices; d; d = d->next)
 		vmm_device_reset(d);

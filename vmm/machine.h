@@ -69,6 +69,9 @@ struct vmm_device *vmm_device_named(struct vmm *m, const char *name);
 /* Put a kernel into memory and the first vCPU at its beginning; also what a reset does again: descriptors stay open till free. */
 bool vmm_boot(struct vmm *m, const struct vmm_load *kernel, char *why);
 
+/* What a reset boots, of a machine that was restored and never booted here.  Without it such a machine can't be reset. */
+void vmm_set_kernel(struct vmm *m, const struct vmm_load *kernel);
+
 void vmm_pause(struct vmm *m);		/* no vCPU is in the guest when it returns; devices go on */
 void vmm_resume(struct vmm *m);
 bool vmm_running(const struct vmm *m);

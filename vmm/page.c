@@ -116,8 +116,11 @@ static void detach(struct vmm_device *d)
 	interrupt(p, false);
 }
 
+static size_t save(struct vmm_device *d, void *to, size_t room) { return vio_mmio_save(&SELF(d)->p, to, room); }
+static const char *load(struct vmm_device *d, const void *from, size_t n) { return vio_mmio_load(&SELF(d)->p, from, n); }
+
 const struct vmm_wire_ops vmm_page_ops = { .features = vio_mmio_features, .port = &vio_mmio_port, .turn = turn, .reset = reset,
-	.detach = detach };
+	.detach = detach, .save = save, .load = load };
 
 static const struct vio_mmio_ops ops = { .owner = VMM_OWNER, .interrupt = interrupt, .settled = settled };
 

@@ -155,6 +155,8 @@ bool vmm_unplug(struct vmm *m, const char *name, char *why)
 {
 	struct vmm_device *d = vmm_device_named(m, name);
 
+	if (m->moving)
+		return vio_refuse(why, "the machine is being migrated: wait until that has ended");
 	if (!d)
 		return vio_refuse(why, "there is no device called %.60s", name);
 	if (m->o.wire != VMM_WIRE_PCI)
