@@ -44,8 +44,18 @@ void vmm_ask(struct vio_loop *l, void (*fn)(void *arg), void *arg)
 
 /* ---- What the wire needs of its owner (vio/transport/owner.h) ---- */
 
+static void look_at_features(struct vmm_device *d)
+{
+	bool chosen = d->dev->status & VIO_S_FEATURES_OK;
+
+	if (chosen && !d->chosen && d->news)
+		d->news(d->news_arg, VMM_DEVICE_FEATURES);
+	d->chosen = chosen;
+}
+
 void vmm_device_turn(struct vmm_device *d, unsigned queue)
 {
+	look_at_features(d);
 	if (d->wire->turn(d, queue))
 		vio_loop_task(d->loop, &d->queue[queue].turn);
 	if (d->reset_done && d->dev->pending != VIO_PENDING_RESET) {
@@ -70,6 +80,8 @@ void vmm_owner_broken(void *arg, unsigned queue, const char *why)
 {
 	struct vmm_device *d = arg;
 	fprintf(stderr, "vio: %s: queue %u is broken until it is reset: %s\n", d->name, queue, why);
+	if (d->news)
+		d->news(d->news_arg, VMM_DEVICE_BROKEN);
 }
 
 uint64_t vmm_owner_now(void *arg) { (void)arg; return vio_now_ns(); }
@@ -195,6 +207,8 @@ void vmm_device_prepare(struct vmm_device *d, struct vmm *m, const struct vmm_at
 	d->dev = a->dev;
 	d->loop = a->loop;
 	d->port_arg = port_arg;
+	d->news = a->news;
+	d->news_arg = a->news_arg;
 	d->calls_task = (struct vio_task){ .fn = run_calls, .arg = d };
 	for (unsigned i = 0; i < VIO_DEV_QUEUES; i++) {
 		struct vmm_queue *q = &d->queue[i];

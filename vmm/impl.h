@@ -81,6 +81,8 @@ void vmm_msi_send(struct vmm_msi *i);
 void vmm_msi_free(struct vmm_msi *i);
 /* A line that several share: high while any source holds it high.  Any thread. */
 void vmm_line(struct vmm *m, unsigned line, unsigned source, bool level);
+/* As level() says at that moment, for a level that several threads change: whoever comes last sees the last of it. */
+void vmm_line_as(struct vmm *m, unsigned line, unsigned source, bool (*level)(void *arg), void *arg);
 
 /* ---- vCPUs (vcpu.c) ---- */
 
@@ -119,6 +121,9 @@ struct vmm_device {
 	struct vmm_queue queue[VIO_DEV_QUEUES];
 	struct vio_dev_call *calls;	/* vio_owner_ops.post */
 	struct vio_task calls_task;
+	void (*news)(void *arg, enum vmm_device_news news);	/* vmm_attach's, or NULL */
+	void *news_arg;
+	bool chosen;			/* the driver's features have been told */
 	sem_t *reset_done;		/* who waits for the end of a reset; loop's */
 	struct vmm_device *next;
 };

@@ -122,16 +122,28 @@ void vmm_msi_free(struct vmm_msi *i)
 
 /* ---- Lines ---- */
 
-void vmm_line(struct vmm *m, unsigned line, unsigned source, bool level)
+static void set_line(struct vmm *m, unsigned line, unsigned source, bool level)
 {
 	struct vmm_irqs *q = &m->irqs;
-
-	pthread_mutex_lock(&q->lock);
 	uint32_t before = q->asserted[line], bit = UINT32_C(1) << source;
+
 	q->asserted[line] = level ? before | bit : before & ~bit;
 	if (!before != !q->asserted[line]) {
 		struct kvm_irq_level l = { .irq = line, .level = level };
 		vmm_ioctl(m->vm, KVM_IRQ_LINE, &l);
 	}
-	pthread_mutex_unlock(&q->lock);
+}
+
+void vmm_line(struct vmm *m, unsigned line, unsigned source, bool level)
+{
+	pthread_mutex_lock(&m->irqs.lock);
+	set_line(m, line, source, level);
+	pthread_mutex_unlock(&m->irqs.lock);
+}
+
+void vmm_line_as(struct vmm *m, unsigned line, unsigned source, bool (*level)(void *arg), void *arg)
+{
+	pthread_mutex_lock(&m->irqs.lock);
+	set_line(m, line, source, level(arg));
+	pthread_mutex_unlock(&m->irqs.lock);
 }

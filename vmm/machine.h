@@ -49,11 +49,18 @@ struct vmm *vmm_new(const struct vmm_options *o, char *why);
 /* Pauses first.  Devices are detached and stay their owner's. */
 void vmm_free(struct vmm *m);
 
+enum vmm_device_news {
+	VMM_DEVICE_FEATURES,		/* the driver has chosen its features */
+	VMM_DEVICE_BROKEN		/* a queue is broken until it is reset */
+};
+
 struct vmm_attach {
 	const char *name;		/* in messages: "blk0"; copied */
 	struct vio_dev *dev;		/* open, no queue started; loop's */
 	struct vio_loop *loop;		/* the home thread of the device */
 	unsigned slot;			/* 0: the next free one */
+	void (*news)(void *arg, enum vmm_device_news news);	/* in the device's loop; may be NULL */
+	void *news_arg;
 };
 /*
  * The device is the guest's from now on.  A machine that runs is told of it by hot plug (PCI only).  NULL: why has a sentence.

@@ -19,10 +19,19 @@ struct access {
 };
 #define SELF(d) ((struct page *)(d))
 
+static bool level_now(void *arg)
+{
+	struct page *p = arg;
+	return vio_mmio_interrupt_read(&p->p) != 0;
+}
+
+/* Raised by the loop, lowered by the vCPU that acknowledges: what was meant may be over when it is done. */
 static void interrupt(void *arg, bool level)
 {
 	struct page *p = arg;
-	vmm_line(p->d.m, vmm_arch_mmio_line(p->d.slot - 1), p->d.slot, level);
+
+	(void)level;
+	vmm_line_as(p->d.m, vmm_arch_mmio_line(p->d.slot - 1), p->d.slot, level_now, p);
 }
 
 static void settled(void *arg)
@@ -113,7 +122,7 @@ static void detach(struct vmm_device *d)
 
 	hook(p, false);
 	vmm_bus_remove(&d->m->addresses, &p->range);
-	interrupt(p, false);
+	vmm_line(d->m, vmm_arch_mmio_line(d->slot - 1), d->slot, false);
 }
 
 static size_t save(struct vmm_device *d, void *to, size_t room) { return vio_mmio_save(&SELF(d)->p, to, room); }

@@ -154,9 +154,11 @@ bool vmm_vcpus_open(struct vmm *m, char *why)
 	if (!m->vcpu)
 		return vio_refuse(why, "there is no memory for the machine");
 	m->park = true;
-	/* The process's signals are the home loop's. */
+	/* The process's signals are the home loop's; those that a thread brings on itself are its own. */
 	sigfillset(&mask);
-	sigdelset(&mask, kick_signal());
+	const int own[] = { kick_signal(), SIGSYS, SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP };
+	for (unsigned i = 0; i < sizeof own / sizeof *own; i++)
+		sigdelset(&mask, own[i]);
 	pthread_sigmask(SIG_SETMASK, &mask, &before);
 	for (unsigned i = 0; ok && i < m->o.cpus; i++) {
 		m->vcpu[i] = (struct vmm_vcpu){ .m = m, .index = i, .fd = -1 };
