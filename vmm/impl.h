@@ -216,6 +216,9 @@ struct vmm {
 	bool running;
 	bool moving;			/* a migration reads or writes it: nothing is plugged, reset or saved meanwhile */
 	struct vmm_migration *migration;	/* NULL: none */
+	pthread_t mover;
+	sem_t mover_wanted;
+	bool mover_there;
 	bool ending;			/* of the whole machine: nobody is to be told */
 	bool reset_due;			/* the guest asked for one meanwhile */
 	/* What a vCPU says, taken in the home loop. */

@@ -87,7 +87,7 @@ static bool open_all(struct vmm *m, char *why)
 		return false;
 	if (m->o.wire == VMM_WIRE_PCI && !vmm_pci_open(m, why))
 		return false;
-	return vmm_arch_platform(m, why);
+	return vmm_arch_platform(m, why) && vmm_mover_open(m, why);
 }
 
 struct vmm *vmm_new(const struct vmm_options *o, char *why)
@@ -116,7 +116,7 @@ void vmm_free(struct vmm *m)
 {
 	if (!m)
 		return;
-	vmm_migrate_end(m);
+	vmm_mover_close(m);
 	if (m->running)
 		vmm_pause(m);
 	while (m->devices)

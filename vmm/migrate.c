@@ -1,17 +1,17 @@
 /* Pre-copy migration: see migrate.h for who says what. */
+#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 #include <vmm/arch.h>
 #include <vmm/kvm.h>
 #include <vmm/migrate.h>
 
-enum { ROUNDS_MAX = 30, DOWN_MS = 300, PAGE = VIO_DIRTY_PAGE, PACE_BYTES = 1 << 20 };
+enum { ROUNDS = 30, DOWN_MS = 300, PAGE = VIO_DIRTY_PAGE, PACE_BYTES = 1 << 20 };
 
 struct vmm_migration {
 	struct vmm *m;
 	struct vmm_moving how;
-	bool (*run)(struct vmm_migration *g);	/* its thread; true: MOVED_OK */
-	pthread_t thread;
+	bool (*run)(struct vmm_migration *g);	/* in the mover's thread; true: MOVED_OK */
 	pthread_mutex_t lock;		/* told */
 	struct vmm_moving_told told;
 	bool cancel;			/* atomic */
@@ -126,8 +126,9 @@ static bool pre_copy(struct vmm_migration *g)
 {
 	uint64_t down_ns = (g->how.down_ms ? g->how.down_ms : DOWN_MS) * UINT64_C(1000000);
 	uint64_t dirty = g->m->memory.dirty_bytes;
+	unsigned rounds = g->how.rounds ? g->how.rounds : ROUNDS;
 
-	for (unsigned round = 0; round < ROUNDS_MAX; round++) {
+	for (unsigned round = 0; round < rounds; round++) {
 		uint64_t before = g->out.bytes, since = vio_now_ns();
 		if (canceled(g) || !send_memory(g, round == 0) || !look(g))
 			return false;
@@ -266,15 +267,43 @@ static bool destination(struct vmm_migration *g)
 
 /* ---- Beginning and end ---- */
 
-static void *run(void *arg)
+static void move(struct vmm_migration *g)
 {
-	struct vmm_migration *g = arg;
-
 	if (g->run(g))
 		g->moved = VMM_MOVED_OK;
 	note(g, g->told.remaining);
 	vio_loop_call(g->m->o.home, &g->ended);
-	return NULL;
+}
+
+/* The mover waits for what there is to move: it is made with the machine, because a confined process starts no threads. */
+static void *mover(void *arg)
+{
+	struct vmm *m = arg;
+
+	for (;;) {
+		while (sem_wait(&m->mover_wanted) < 0)
+			continue;
+		if (!m->migration)
+			return NULL;
+		move(m->migration);
+	}
+}
+
+bool vmm_mover_open(struct vmm *m, char *why)
+{
+	sigset_t mask, before;
+
+	sem_init(&m->mover_wanted, 0, 0);
+	sigfillset(&mask);
+	sigdelset(&mask, SIGSYS);
+	sigdelset(&mask, SIGBUS);
+	pthread_sigmask(SIG_SETMASK, &mask, &before);
+	m->mover_there = !pthread_create(&m->mover, NULL, mover, m);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (!m->mover_there)
+		return vio_refuse(why, "cannot start a thread to move the machine: raise the limit of processes (ulimit -u)");
+	pthread_setname_np(m->mover, "mover");
+	return true;
 }
 
 static void drop(struct vmm_migration *g)
@@ -306,7 +335,6 @@ static void ended(void *arg)
 	struct vmm_migration *g = arg;
 	struct vmm *m = g->m;
 
-	pthread_join(g->thread, NULL);
 	m->migration = NULL;
 	m->moving = false;
 	if (g->run == source)
@@ -339,12 +367,8 @@ static bool begin(struct vmm *m, const struct vmm_moving *how, bool (*fn)(struct
 	pthread_mutex_init(&g->lock, NULL);
 	m->moving = true;
 	m->migration = g;
-	if (!pthread_create(&g->thread, NULL, run, g))
-		return true;
-	m->moving = false;
-	m->migration = NULL;
-	drop(g);
-	return vio_refuse(why, "cannot start a thread to migrate the machine: raise the limit of processes (ulimit -u)");
+	sem_post(&m->mover_wanted);
+	return true;
 }
 
 bool vmm_migrate(struct vmm *m, const struct vmm_moving *how, char *why) { return begin(m, how, source, why); }
@@ -361,13 +385,18 @@ void vmm_migrate_cancel(struct vmm *m)
 		g->how.channel->ops->shut(g->how.channel);
 }
 
-/* Its thread may want something of the home loop, which is therefore run. */
-void vmm_migrate_end(struct vmm *m)
+/* The mover may want something of the home loop, which is therefore run. */
+void vmm_mover_close(struct vmm *m)
 {
 	m->ending = true;
 	vmm_migrate_cancel(m);
 	while (m->migration)
 		vio_loop_run(m->o.home);
+	if (!m->mover_there)
+		return;
+	sem_post(&m->mover_wanted);
+	pthread_join(m->mover, NULL);
+	sem_destroy(&m->mover_wanted);
 }
 
 bool vmm_migrate_told(struct vmm *m, struct vmm_moving_told *told)

@@ -12,7 +12,7 @@
  * Until GO everything that goes wrong leaves the source as it was: running, if it ran.  After GO the machine is the other's; if the
  * answer to it does not come, nobody here can know whether it runs there, and the source stays paused and says so.
  *
- * Both run in a thread of their own, and done() comes in the home loop.
+ * Both run in a thread that the machine has for it, and done() comes in the home loop.
  */
 #ifndef VMM_MIGRATE_H
 #define VMM_MIGRATE_H
@@ -35,6 +35,7 @@ struct vmm_moving {
 	struct vmm_channel *channel;	/* the migration's from now on */
 	unsigned down_ms;		/* source: the longest pause that is wanted; 0: 300 */
 	uint64_t bytes_per_second;	/* source: no faster; 0: as fast as it goes */
+	unsigned rounds;		/* source: how often memory is sent again before it is given up; 0: 30 */
 	/* Home loop.  give: let go of what the other end needs (disks' locks), and take it back if it is not needed there. */
 	bool (*give)(void *arg, char *why);
 	bool (*take)(void *arg, char *why);
@@ -48,8 +49,9 @@ bool vmm_migrate(struct vmm *m, const struct vmm_moving *how, char *why);
 bool vmm_receive(struct vmm *m, const struct vmm_moving *how, char *why);
 /* Stop it if it is not past the point of return; done() comes. */
 void vmm_migrate_cancel(struct vmm *m);
-/* For the machine's end: cancel, and wait.  done() does not come. */
-void vmm_migrate_end(struct vmm *m);
+/* For the machine's beginning and end; the end cancels and waits, and done() does not come. */
+bool vmm_mover_open(struct vmm *m, char *why);
+void vmm_mover_close(struct vmm *m);
 /* How far it is; false: none is under way. */
 bool vmm_migrate_told(struct vmm *m, struct vmm_moving_told *told);
 #endif
