@@ -47,6 +47,24 @@ static void the_promise_is_the_drivers(void **state)
 	bal_close(b);
 }
 
+/* Whoever copies guest memory meanwhile must hear that they are zeroes now. */
+static void given_pages_are_logged(void **state)
+{
+	static uint8_t bits[(RIG_GPA + RIG_BYTES) / VIO_DIRTY_PAGE / 8 + 1];
+	struct bal *b = bal_start(BITS(ALL_BALLOON));
+
+	(void)state;
+	memset(bits, 0, sizeof bits);
+	b->g->mem.dirty = (struct vio_dirty){ bits, sizeof bits };
+	bal_numbers(b, VIO_BALLOON_Q_INFLATE, N(FREE + 1, FREE + 2, FREE + 9), 0);
+	for (unsigned i = FREE; i < PAGES; i++) {
+		bool given = i == FREE + 1 || i == FREE + 2 || i == FREE + 9;
+		unsigned page = (unsigned)(RIG_GPA / VIO_DIRTY_PAGE) + i;
+		assert_int_equal(bits[page / 8] >> page % 8 & 1, given);
+	}
+	bal_close(b);
+}
+
 static void deflating_touches_nothing(void **state)
 {
 	struct bal *b = bal_start(BITS(ALL_BALLOON));
@@ -475,6 +493,7 @@ static void state_is_saved_and_checked(void **state)
 static const struct CMUnitTest tests[] = {
 	T(pages_are_given_and_nothing_else, "an inflated page goes to the host whole, its neighbours stay, however the numbers are cut"),
 	T(the_promise_is_the_drivers, "parts of large pages are gathered only for a driver that tells before it uses pages again"),
+	T(given_pages_are_logged, "pages that were given back are logged as written"),
 	T(deflating_touches_nothing, "deflating tells the host and touches nothing"),
 	T(a_long_request_takes_turns, "a long request takes turns, and a reset does not wait for its end"),
 	T(a_suspend_ends_a_long_request, "a suspend ends a long request early"),

@@ -61,6 +61,7 @@ static void give(struct balloon *b, const struct run *run, enum vio_pages_promis
 
 	if (got >= 0) {
 		p->told.came_back += (uint64_t)got;
+		vio_mem_dirty_host(b->dev.mem, run->r->host + run->at, run->len);	/* they read as zeroes: somebody's copy does not */
 		return;
 	}
 	p->told.failed++;
