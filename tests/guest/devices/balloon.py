@@ -16,9 +16,9 @@ SECONDS = 30
 
 
 class Job(Device):
-	KINDS = ("uml",)
+	KINDS = ("uml", "vio")
 	WHY_NOT = "QEMU has no front end for it"
-	UML_MODULES = ("virtio_balloon",)
+	MODULES = ("virtio_balloon",)
 	ROWS = (
 		("the driver's features: all but reports with the one, reports with the other", "", ("features",)),
 		("inflated, the guest has less memory in all, and less that is free", "", ("smaller",)),
@@ -50,7 +50,7 @@ class Job(Device):
 			path = os.path.join(fds, fd)
 			if os.readlink(path).endswith(" (deleted)") and os.stat(path).st_size > TARGET:
 				return path
-		raise Failure("user-mode Linux has no memory file")
+		raise Failure("the machine has no memory file")
 
 	def taken(self):
 		"""Bytes of the host's that guest memory takes."""

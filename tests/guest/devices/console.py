@@ -17,9 +17,9 @@ SECONDS = 30
 
 
 class Job(Device):
-	KINDS = ("uml",)
+	KINDS = ("uml", "vio")
 	WHY_NOT = "QEMU has no front end for it"
-	UML_MODULES = ("virtio_console",)
+	MODULES = ("virtio_console",)
 	ROWS = (
 		("ports appear under their names", "console-dev-3", ("names",)),
 		("a port is plugged in while it runs", "", ("plugged",)),

@@ -24,7 +24,7 @@ def libevdev():
 
 
 class Job(Device):
-	KINDS = ("qemu",)
+	KINDS = ("qemu", "vio")
 	WHY_NOT = "its kernel has no driver"
 	MODULES = ("virtio_input", "evdev")
 	ROWS = (
@@ -43,11 +43,15 @@ class Job(Device):
 	def start(self):
 		folder = os.path.dirname(os.path.dirname(self.daemons.program))
 		self.PROGRAMS = (self.daemons.program, os.path.join(folder, "tests/cmd/input_front"), libevdev())
+		self.found = []
+		if self.machine:
+			for kind, more in THINGS:
+				self.serve(kind, f"--kind={kind}", *([more] if more else []))
+			return
 		options = []
 		for kind, more in THINGS:
 			options += [f"--socket-path={self.file(kind)}"] if options else []
 			options += [f"--kind={kind}"] + ([more] if more else [])
-		self.found = []
 		self.daemon = self.serve("input", *options)
 
 	def qemu(self):
@@ -59,10 +63,13 @@ class Job(Device):
 		return qemu.eventfds(self.place)
 
 	def press(self, kind, verb, *words):
+		if self.machine:
+			self.ctl(kind, verb, *words)
+			return
 		self.ctl("input", verb, f"device={[k for k, _ in THINGS].index(kind)}", *words)
 
-	def stats(self, device=0):
-		return self.ctl("input", "stats", f"device={device}")["input"]
+	def stats(self):
+		return self.ctl("keyboard" if self.machine else "input", "stats")["input"]
 
 	def during(self, guest):
 		guest.wait_report("input", "listening", self.SECONDS + 60)

@@ -57,7 +57,7 @@ class Job(Device):
 		("a tap: the same with MTU 9000", "", ("tap-tso-9000", "tap-plain-9000")),
 		("a tap: two pairs of queues, 16 connections at once", "", ("tap-channels", "tap-many")),
 	)
-	UML_ROWS = (
+	STATE_ROWS = (
 		("the guest sees the link go down and up", "", ("down", "up")),
 	)
 
@@ -74,14 +74,29 @@ class Job(Device):
 		else:
 			self.tap = self.serve_room()
 			self.ROWS += self.ROOM_ROWS
-		if self.kind == "uml":
-			self.ROWS += self.UML_ROWS
+		if self.kind != "qemu":     # which keeps the state of the link to itself
+			self.ROWS += self.STATE_ROWS
 
 	def serve_room(self):
+		if self.machine:
+			return self.give_room()
 		name = f"{self.kind}-tap"
 		return self.daemons.run(name, ["unshare", "-Urn", sys.executable, os.path.join(LIBRARY, "netroom.py"), ROOM, "9000", "2",
 			str(ROOM_PORT), self.daemons.program, "net", f"--socket-path={self.place.file(name + '.sock')}",
 			f"--control={self.control('tap')}", f"--mac={TAP_MAC}", "--queues=2"])
+
+	def give_room(self):
+		"""The machine inherits the tap's queues from the network that they are in."""
+		here, there = socket.socketpair()
+		self.room = here            # open as long as the network shall be
+		self.place.start(["unshare", "-Urn", sys.executable, os.path.join(LIBRARY, "netroom.py"), ROOM, "9000", "2", str(ROOM_PORT),
+			"give", str(there.fileno())], pass_fds=[there.fileno()])
+		there.close()
+		here.settimeout(SECONDS)
+		taps = socket.recv_fds(here, 16, 2)[1]
+		for tap in taps:
+			self.machine.give(tap)
+		return self.serve("tap", f"--mac={TAP_MAC}", "--mtu=9000", "--queues=2", *(f"--tap-fd={tap}" for tap in taps))
 
 	def nics(self):
 		yield "net", self.daemon, USER_MAC
@@ -103,7 +118,7 @@ class Job(Device):
 	def words(self):
 		room = "" if self.no_room else f" vio.net_tap={TAP_MAC}"
 		total = hashlib.sha256(numbers(0, BYTES)).hexdigest()
-		return f"vio.net_sum={total} vio.net_user={USER_MAC} vio.net_port={self.server.port} vio.net_bytes={BYTES} vio.net_room={ROOM_PORT}{room}"
+		return f"vio.net_state={int(self.kind != 'qemu')} vio.net_sum={total} vio.net_user={USER_MAC} vio.net_port={self.server.port} vio.net_bytes={BYTES} vio.net_room={ROOM_PORT}{room}"
 
 	# ---- While the guest runs ----
 
@@ -198,7 +213,8 @@ class Job(Device):
 			raise Failure("the guest's connections are not in it")
 
 	def finish(self, _guest):
-		self.daemon.stop()
-		self.daemons.all.remove(self.daemon)
+		if not self.machine:
+			self.daemon.stop()
+			self.daemons.all.remove(self.daemon)
 		self.row("the capture file is pcap, with the frames of both directions", self.readable)
 		return self.found

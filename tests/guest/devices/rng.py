@@ -4,7 +4,7 @@ from guestlib.devicejob import Device
 
 
 class Job(Device):
-	KINDS = ("qemu",)
+	KINDS = ("qemu", "vio")
 	WHY_NOT = "its kernel has no driver"
 	MODULES = ("virtio_rng",)
 	ROWS = (
@@ -17,5 +17,11 @@ class Job(Device):
 	def qemu(self):
 		return qemu.device("rng", "rng", self.daemon.socket)
 
+	def words(self):
+		return f"vio.rng_wait={int(bool(self.machine))}"
+
 	def during(self, guest):
+		guest.wait_report("guest", "hello", self.SECONDS + 60)
 		self.ctl("rng", "limit", "bytes=64K")
+		if self.machine:            # which is there no longer than its guest
+			guest.tell("")

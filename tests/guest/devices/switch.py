@@ -13,6 +13,8 @@ BOOT_SECONDS = 60
 
 
 class Job(Device):
+	KINDS = ("qemu", "uml")
+	WHY_NOT = "it is a process of its own"
 	MODULES = ("virtio_net",)
 	SECONDS = 120
 	ROWS = (

@@ -5,6 +5,8 @@
 	image     disk images with known contents, and what the host finds in them afterwards
 	initramfs the guests' root: busybox, modules, the scripts of ../inside
 	guest     a running guest and the lines it reports on its console
-	qemu, uml the two machines
+	qemu, uml two machines
+	viorun    the third one, vio's own; outer: where KVM can't run Linux, a machine with KVM to try it in
+	devicejob, mainjob, machinetests what is tried in them; machinejob: the last from outside
 	report    the table
 """

@@ -17,7 +17,7 @@ BOOT_SECONDS = 60
 class Device:
 	"""One device type in one machine. What a module overrides stands first."""
 
-	KINDS = ("qemu", "uml")         # the machines whose Linux has a driver for it
+	KINDS = ("qemu", "uml", "vio")  # the machines that have it, and whose Linux has a driver for it
 	WHY_NOT = ""                    # why the other machine can't drive it
 	MODULES = ()                    # the drivers to load; what they need comes with them
 	UML_MODULES = None              # if these are others
@@ -40,6 +40,9 @@ class Device:
 		"""Arguments for user-mode Linux."""
 		return []
 
+	def vio(self):
+		"""What vio run needs beside what was served: nothing, mostly."""
+
 	def words(self):
 		"""Settings for the guest's script, such as "vio.net_port=80"."""
 		return ""
@@ -53,17 +56,23 @@ class Device:
 
 	# ---- What modules use ----
 
-	def __init__(self, place, build, kind, name):
-		self.place, self.kind, self.name = place, kind, name
+	def __init__(self, place, build, kind, name, machine=None):
+		self.place, self.kind, self.name, self.machine = place, kind, name, machine
+		self.prefix = machine.name if machine else kind
 		self.daemons = Daemons(place, build)
 		self.trouble = None
 		self.thread = None
 
 	def file(self, name):
-		return self.place.file(f"{self.kind}-{name}")
+		return self.place.file(f"{self.prefix}-{name}")
 
 	def serve(self, name, *options, device=None):
-		"""Starts vio DEVICE (this one's) with a control socket; returns the daemon, whose socket the machine is given."""
+		"""
+		Starts vio DEVICE (this one's) with a control socket; returns the daemon, whose socket the machine is given. In vio's own
+		machine it is a device of that.
+		"""
+		if self.machine:
+			return self.machine.add(device or self.name, name, options)
 		return self.daemons.serve(device or self.name, f"{self.kind}-{name}", [f"--control={self.control(name)}", *options])
 
 	def control(self, daemon):
@@ -72,7 +81,10 @@ class Device:
 
 	def ctl(self, daemon, *words):
 		"""vio ctl; the answer, decoded."""
-		said = self.place.run(self.daemons.program, "ctl", self.control(daemon), *words)
+		if self.machine:
+			said = self.machine.ctl_device(daemon, *words)
+		else:
+			said = self.place.run(self.daemons.program, "ctl", self.control(daemon), *words)
 		return json.loads(said) if said.strip() else {}
 
 	# ---- What the job uses ----
@@ -104,9 +116,9 @@ def jobs(wanted=None):
 class DeviceJob:
 	"""All devices that this kind of machine has drivers for; rows as MainJob has them."""
 
-	def __init__(self, place, build, kind, wanted=None):
-		self.place, self.kind, self.rows = place, kind, []
-		self.devices = [job(place, build, kind, name) for name, job in jobs(wanted).items() if kind in job.KINDS]
+	def __init__(self, place, build, kind, wanted=None, machine=None):
+		self.place, self.kind, self.rows, self.machine = place, kind, [], machine
+		self.devices = [job(place, build, kind, name, machine) for name, job in jobs(wanted).items() if kind in job.KINDS]
 		for device in self.devices:
 			device.start()
 		self.guest = self._boot()
@@ -119,9 +131,13 @@ class DeviceJob:
 			drivers += device.UML_MODULES if self.kind == "uml" and device.UML_MODULES is not None else device.MODULES
 			programs += device.PROGRAMS
 			words.append(device.words())
-		folder = qemu.kernel()[1] if self.kind == "qemu" else uml.modules()
-		name = self.kind + "-devices"
+		folder = uml.modules() if self.kind == "uml" else qemu.kernel()[1]
+		name = (self.machine.name if self.machine else self.kind) + "-devices"
 		root = initramfs.build(self.place, name, folder, drivers, programs)
+		if self.machine:
+			for device in self.devices:
+				device.vio()
+			return self.machine.boot(" ".join(words), root)
 		arguments = [word for device in self.devices for word in (device.qemu() if self.kind == "qemu" else device.uml())]
 		if self.kind == "qemu":
 			emulation = {name: value for device in self.devices for name, value in device.emulation().items()}
@@ -131,17 +147,20 @@ class DeviceJob:
 	def finish(self, say):
 		"""Waits for the guest, stops the daemons, judges. Whatever goes wrong is a row, not an exception."""
 		guest = self.guest
+		boot = 3 * BOOT_SECONDS if self.machine else BOOT_SECONDS      # it may be one within an emulated one
 		seconds = BOOT_SECONDS + sum(device.SECONDS for device in self.devices)
 		try:
-			say(f"{self.kind}: {guest.wait_report('guest', 'hello', BOOT_SECONDS)} is up with {len(self.devices)} devices")
+			say(f"{guest.name}: {guest.wait_report('guest', 'hello', boot)} is up with {len(self.devices)} devices")
 			guest.wait_report("guest", "poweroff", seconds)
 			guest.wait_end(BOOT_SECONDS)
-			say(f"{self.kind}: has powered off")
+			say(f"{guest.name}: has powered off")
 			good, why = guest.verdict("guest", "log")
 		except Failure as problem:
 			good, why = False, str(problem)
 			guest.kill()
 		self._row("all devices", "the guest runs to its end, its kernel complains about nothing", "", good, why)
+		if self.machine and ("guest", "hello") not in guest.reports:
+			return		# nothing is to be learned of its devices
 		for device in self.devices:
 			self._judge(device)
 
@@ -163,10 +182,13 @@ class DeviceJob:
 			except Failure as problem:
 				bad.append(str(problem))
 		said = "; ".join(f"{d.name} said: {d.words()}" for d in device.daemons.all if d.words()) if bad else ""
-		self._row(device.name, "the host's part, and the daemons end in order", "", not bad, "; ".join(bad + [said]))
+		part = "the host's part" if self.machine else "the host's part, and the daemons end in order"
+		self._row(device.name, part, "", not bad, "; ".join(bad + [said]))
 
 	def _row(self, device, text, ids, good, why=""):
 		self.rows.append((device, self.driver(), text, ids, good, why))
 
 	def driver(self):
+		if self.machine:
+			return self.machine.driver(self.guest)
 		return self.guest.kernel() + (f" in QEMU ({self.guest.accel})" if self.kind == "qemu" else ", user-mode")

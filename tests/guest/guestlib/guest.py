@@ -14,13 +14,13 @@ TAIL = 25
 class Guest:
 	"""A guest whose console is the standard output of `command`; `reports` is {(subject, check): (verdict, detail)}."""
 
-	def __init__(self, place, name, command, environment=None):
+	def __init__(self, place, name, command, environment=None, descriptors=()):
 		self.place, self.name, self.command = place, name, command
 		self.reports, self.console = {}, []
 		self.news = threading.Condition()
 		self.ended = False
 		self.process = place.start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-			env={**os.environ, **(environment or {})})
+			env={**os.environ, **(environment or {})}, pass_fds=descriptors)
 		self.reader = threading.Thread(target=self._read, daemon=True)
 		self.reader.start()
 
@@ -71,8 +71,11 @@ class Guest:
 
 	def tell(self, line):
 		"""Types a line on the guest's console."""
-		self.process.stdin.write(line.encode() + b"\n")
-		self.process.stdin.flush()
+		try:
+			self.process.stdin.write(line.encode() + b"\n")
+			self.process.stdin.flush()
+		except BrokenPipeError:
+			raise Failure(f"{self.name} ended with {self.process.wait()} before it was told\n{self.tail()}") from None
 
 	def wait_end(self, seconds):
 		"""Waits for power-off."""

@@ -22,6 +22,7 @@ DISK = (
 	("all of it after a reboot, fstrim", "core-dev-8",
 		("mount-2", "known-2", "compare-2", "verify-2", "iszero-2", "trim", "umount-2")),
 )
+RNG_SLOW = ["--max-bytes=4096", "--period=20"]     # 4 KiB each 20 ms: the guest has to wait for it
 PACKED_INSTEAD = {"split-dev-13": "packed-dev-6"}
 RNG = (
 	("random bytes from /dev/hwrng", "entropy-dev-1", ("random",)),
@@ -37,17 +38,28 @@ def words(roles, rngs, queues):
 class MainJob:
 	"""A guest with its disks, images and daemons; afterwards rows (device, driver, words, requirements, good, why)."""
 
-	def __init__(self, place, build, kind, peer=False):
-		self.place, self.kind, self.rows = place, kind, []
-		self.roles = QEMU_ROLES if kind == "qemu" else ("uml",)
-		self.images = {role: Image(place, role, role) for role in self.roles}
+	def __init__(self, place, build, kind, peer=False, machine=None):
+		self.place, self.kind, self.rows, self.machine = place, kind, [], machine
+		self.roles = ("uml",) if kind == "uml" else QEMU_ROLES
+		prefix = machine.name + "-" if machine else ""
+		self.images = {role: Image(place, prefix + role, role) for role in self.roles}
 		self.daemons = Daemons(place, build, peer)
+		if machine:
+			self.guest = self._boot_vio()
+			return
 		self.disks = {role: self.daemons.blk(role, image.path, serial=f"vio-{role}")
 			for role, image in self.images.items()}
-		# The second one gives 4 KiB each 20 ms: the guest has to wait for it.
-		self.rngs = [] if peer or kind == "uml" else [
-			self.daemons.rng("rng0"), self.daemons.rng("rng1", ["--max-bytes=4096", "--period=20"])]
+		self.rngs = [] if peer or kind == "uml" else [self.daemons.rng("rng0"), self.daemons.rng("rng1", RNG_SLOW)]
 		self.guest = self._boot_qemu() if kind == "qemu" else self._boot_uml()
+
+	def _boot_vio(self):
+		for role, image in self.images.items():
+			self.machine.add("blk", role, [f"--blk-file={image.path}", "--num-queues=2", f"--serial=vio-{role}"], role)
+		self.machine.add("rng", "rng0", [], QEMU_ROLES[0])
+		self.machine.add("rng", "rng1", RNG_SLOW, QEMU_ROLES[1])
+		self.rngs = ("rng0", "rng1")
+		root = initramfs.build(self.place, self.machine.name, qemu.kernel()[1])
+		return self.machine.boot(words(self.roles, 2, 2), root)
 
 	def _boot_qemu(self):
 		devices = []
@@ -67,18 +79,19 @@ class MainJob:
 		"""Waits for both boots, stops the daemons, judges. Whatever goes wrong is a row, not an exception."""
 		guest = self.guest
 		try:
-			say(f"{self.kind}: {guest.wait_report('guest', 'hello', BOOT_SECONDS)} is up")
+			say(f"{guest.name}: {guest.wait_report('guest', 'hello', BOOT_SECONDS)} is up")
 			guest.wait_report("guest", "reboot", BOOT_SECONDS)
-			say(f"{self.kind}: reboots; the daemons stay")
+			say(f"{guest.name}: reboots; the daemons stay")
 			guest.wait_report("guest", "poweroff", BOOT_SECONDS)
 			guest.wait_end(BOOT_SECONDS)
-			say(f"{self.kind}: has powered off")
+			say(f"{guest.name}: has powered off")
 			quiet = self._checks("guest", ("log", "log-2"))
 			self._row("the guest", "runs to its end, its kernel complains about nothing", "", *quiet)
 		except Failure as problem:
 			self._row("the guest", "runs to its end", "", False, str(problem))
 			guest.kill()
-		self._stop_daemons()
+		if not self.machine:
+			self._stop_daemons()
 		for role, image in self.images.items():
 			self._judge_disk(role, image)
 		for number in range(len(self.rngs)):
@@ -87,6 +100,8 @@ class MainJob:
 				self._row(device, text, ids, *self._checks(f"rng{number}", checks))
 
 	def driver(self):
+		if self.machine:
+			return self.machine.driver(self.guest)
 		return self.guest.kernel() + (f" in QEMU ({self.guest.accel})" if self.kind == "qemu" else ", user-mode")
 
 	def _row(self, device, text, ids, good, why=""):

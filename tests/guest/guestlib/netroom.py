@@ -4,6 +4,7 @@
 	netroom.py ADDRESS/BITS MTU QUEUES PORT COMMAND...
 
 makes a tap of several queues with that address, serves netserver.py there, and becomes COMMAND with a --tap-fd for each queue.
+Where COMMAND is "give FD", it sends the queues' descriptors over that connected Unix socket instead, and ends when the other end has.
 """
 import fcntl
 import ipaddress
@@ -46,6 +47,14 @@ def main():
 	for name in (NAME, b"lo"):
 		order(name, SIOCSIFFLAGS, struct.pack("h", UP))
 	server = Server(str(host.ip), int(port))
+	if command[0] == "give":
+		threading.Thread(target=server.serve_forever, daemon=True).start()
+		with socket.socket(fileno=int(command[1])) as other:
+			socket.send_fds(other, [b"taps"], taps)
+			for tap in taps:
+				os.close(tap)
+			other.recv(1)
+		return
 	parent = os.pidfd_open(os.getpid())
 	if os.fork() == 0:
 		for tap in taps:

@@ -12,7 +12,7 @@ from .place import Failure, wait_until
 
 QEMU = "qemu-system-x86_64"
 MEMORY = "256M"
-KVM_PATIENCE = 8            # a kernel under KVM says hello within a second
+KVM_PATIENCE = int(os.environ.get("VIO_KVM_PATIENCE", "8"))    # a kernel under KVM says hello within a second
 
 
 def kernel():

@@ -1,0 +1,190 @@
+"""What vio run must do for Linux: groups of tests, each a function that takes a Bench and gives rows as DeviceJob has them."""
+import json
+import os
+
+from . import initramfs, qemu, viorun
+from .devicejob import DeviceJob
+from .mainjob import MainJob
+from .place import Failure
+
+SECONDS = 90
+MIB = 1 << 20
+DRIVERS = ("virtio_blk", "virtio_rng")
+
+
+class Bench:
+	"""What a group needs: a place, machines of one wire, and the rows."""
+
+	def __init__(self, place, build, wire, only, step):
+		self.place, self.build, self.wire, self.only, self.step = place, build, wire, only, step
+		self.guests, self.rows = [], []
+
+	def machine(self, name, ring="packed"):
+		return viorun.Machine(self.place, self.build, self.wire, ring, name)
+
+	def root(self):
+		path = self.place.file(f"vio-{self.wire}.cpio")
+		if not os.path.exists(path):
+			initramfs.build(self.place, f"vio-{self.wire}", qemu.kernel()[1], DRIVERS)
+		return path
+
+	def boot(self, machine, words, **more):
+		guest = machine.boot(words, self.root(), **more)
+		self.guests.append(guest)
+		self.step(f"{machine.name}: {guest.wait_report('guest', 'hello', SECONDS)} is up")
+		return guest
+
+	def row(self, machine, guest, words, ids, good, why=""):
+		self.rows.append(("machine", machine.driver(guest), words, ids, good, why))
+
+	def work(self, machine, guest, words, ids, work):
+		"""A row that is good when work() raises nothing."""
+		try:
+			work()
+			self.row(machine, guest, words, ids, True)
+		except (Failure, OSError, ValueError, KeyError) as problem:
+			self.row(machine, guest, words, ids, False, str(problem))
+
+	def checks(self, machine, guest, rows):
+		"""Rows of what the guest reported: (words, ids, checks)."""
+		for words, ids, checks in rows:
+			bad = [f"{check}: {detail}" for check in checks for good, detail in [guest.verdict("machine", check)] if not good]
+			self.row(machine, guest, words, ids, not bad, "; ".join(bad))
+
+	def end(self):
+		for guest in self.guests:
+			if not guest.ended:
+				guest.kill()
+
+
+# ---- The jobs that QEMU and user-mode Linux do, too ----
+
+def main_job(bench):
+	"""Disks and entropy sources of both rings, and a reboot."""
+	job = MainJob(bench.place, bench.build, "vio", machine=bench.machine("main"))
+	bench.guests.append(job.guest)
+	job.finish(bench.step)
+	return job.rows
+
+
+def devices(bench, ring):
+	job = DeviceJob(bench.place, bench.build, "vio", bench.only, bench.machine(ring, ring))
+	bench.guests.append(job.guest)
+	job.finish(bench.step)
+	return job.rows
+
+
+def packed(bench):
+	return devices(bench, "packed")
+
+
+def split(bench):
+	return devices(bench, "split")
+
+
+# ---- The machine ----
+
+SEEN = (
+	("Linux starts both processors", "", ("cpus",)),
+	("the clock is KVM's", "", ("clock",)),
+)
+BY_MSI = ("interrupts come by MSI-X, spread over the processors, and by no line", "", ("msix",))
+BY_LINE = ("each device has an interrupt of its own", "", ("lines",))
+HOT = (
+	("a disk is plugged in while it runs, and used", "", ("plugged", "hot")),
+	("it is unplugged, and gone", "", ("unplugged",)),
+)
+
+
+def seen(bench):
+	"""What Linux sees of the machine; disks that come and go; a pause; the guest switches it off."""
+	machine = bench.machine("seen")
+	path = bench.place.file(machine.name + ".img")
+	with open(path, "wb") as image:
+		image.truncate(16 * MIB)
+	machine.add("blk", "disk", [f"--blk-file={path}", "--num-queues=2"])
+	machine.add("rng", "rng")
+	hot = bench.wire == "pci"
+	guest = bench.boot(machine, f"vio.job=machine vio.cpus={viorun.CPUS} vio.hot={int(hot)} vio.wire={bench.wire}")
+	guest.wait_report("machine", "ready", SECONDS)
+	if hot:
+		plug(bench, machine, guest)
+	bench.work(machine, guest, "paused, it does nothing; resumed, it goes on", "", lambda: pause(machine, guest))
+	guest.tell("done")
+	guest.wait_report("guest", "poweroff", SECONDS)
+	bench.work(machine, guest, "it powers itself off by ACPI, and the process ends with status 0", "", lambda: guest.wait_end(SECONDS))
+	bench.checks(machine, guest, (*SEEN, BY_MSI if hot else BY_LINE, *(HOT if hot else ())))
+	good, why = guest.verdict("guest", "log")
+	bench.row(machine, guest, "its kernel complains about nothing", "", good, why)
+	return bench.rows
+
+
+def plug(bench, machine, guest):
+	path = bench.place.file(machine.name + "-hot.img")
+	with open(path, "wb") as image:
+		image.truncate(8 * MIB)
+	try:
+		name = json.loads(machine.ctl("plug", "type=blk", f"words={path},serial=HOT") or "{}").get("name", "blk1")
+		guest.tell("plugged")
+		guest.wait_report("machine", "hot", SECONDS)
+		machine.ctl("unplug", f"name={name}")
+		guest.tell("unplugged")
+		guest.wait_report("machine", "unplugged", SECONDS)
+	except Failure as problem:
+		bench.row(machine, guest, "a disk is plugged in and out by the control socket", "", False, str(problem))
+		guest.tell("")
+		guest.tell("")
+
+
+def beats(guest):
+	return sum("beat" in line for line in guest.console)
+
+
+def pause(machine, guest):
+	"""The guest prints a line each tenth of a second."""
+	guest.wait_until(lambda: beats(guest) > 2, SECONDS, "it ticked")
+	machine.ctl("pause")
+	guest.pause(0.5)            # what was on its way is there
+	before = beats(guest)
+	guest.pause(1)
+	if beats(guest) != before:
+		raise Failure("it went on while it was paused")
+	machine.ctl("resume")
+	guest.wait_until(lambda: beats(guest) > before, SECONDS, "it ticked again")
+
+
+def vmlinux(bench):
+	"""The same kernel by its PVH entry."""
+	kernel = os.path.join(os.environ.get("VIO_GUEST_TOOLS", bench.place.path), "vmlinux")
+	machine = bench.machine("pvh")
+	machine.add("rng", "rng")
+	guest = bench.boot(machine, f"vio.job=devices vio.devices=rng", kernel=kernel)
+	guest.wait_report("guest", "poweroff", SECONDS)
+	guest.wait_end(SECONDS)
+	bench.row(machine, guest, "it is started by PVH (vmlinux) as well", "", *guest.verdict("rng", "random"))
+	return bench.rows
+
+
+def large(bench):
+	"""Memory on both sides of what lies below 4 GiB; sparse, so that it need not be there."""
+	machine = bench.machine("large")
+	machine.add("rng", "rng")
+	guest = bench.boot(machine, f"vio.job=memory vio.least={4900 * 1024}", memory="5G")
+	guest.wait_report("guest", "poweroff", SECONDS)
+	guest.wait_end(SECONDS)
+	bench.row(machine, guest, "memory above 4 GiB is seen, and a device reaches it", "", *guest.verdict("machine", "memory"))
+	return bench.rows
+
+
+GROUPS = (      # (name, function, wires): the longest first
+	("packed", packed, viorun.WIRES),
+	("split", split, viorun.WIRES),
+	("main", main_job, viorun.WIRES),
+	("seen", seen, viorun.WIRES),
+	("pvh", vmlinux, ("pci",)),
+	("large", large, ("mmio",)),
+)
+
+
+def groups(wire, wanted):
+	return [(name, function) for name, function, wires in GROUPS if wire in wires and (not wanted or name in wanted)]
