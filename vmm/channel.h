@@ -2,7 +2,8 @@
  * A way for bytes: a file, a socket, a socket with TLS.  Snapshots and migrations go over one.
  *
  * Everything here waits, with a deadline for each call, and is used in a thread that may: never in an event loop that others need.
- * Nothing that comes is trusted; with TLS both ends have proved who they are before the first byte passes.
+ * One thread at a time, but for shut.  Nothing that comes is trusted; with TLS (1.3) both ends have proved who they are before the
+ * first byte passes.
  */
 #ifndef VMM_CHANNEL_H
 #define VMM_CHANNEL_H
@@ -23,17 +24,32 @@ struct vmm_channel {
 
 /* Who we are, and whom we believe.  Both NULL: no TLS. */
 struct vmm_tls {
-	const char *psk;		/* a file with lines "name:hexadecimal key", as psktool(1) writes it */
+	const char *psk;		/* a file with lines "name:hexadecimal key", as psktool(1) writes it; who calls is the first */
 	const char *certificates;	/* a folder: ca-cert.pem, and cert.pem, key.pem of this end */
+	struct vmm_tls_keys *keys;	/* vmm_tls_load()'s; NULL: what is needed is loaded for each connection */
 };
+/*
+ * Load GnuTLS and read the keys now: a process that confines itself can do neither later.  True, and t->keys is NULL, where there is
+ * no TLS.  False: why.
+ */
+bool vmm_tls_load(struct vmm_tls *t, char *why);
+void vmm_tls_unload(struct vmm_tls *t);		/* no channel uses them */
 
 enum { VMM_CHANNEL_PATIENCE = 20000 };	/* ms that a read or write may take without a byte passing */
 
-/* fd is the channel's.  NULL: no memory (fd is closed). */
+/* A file, or a pipe.  fd is the channel's.  NULL: no memory or descriptors (fd is closed). */
 struct vmm_channel *vmm_channel_file(int fd);
-/* address: "tcp:HOST:PORT" or "unix:PATH".  NULL: why has a sentence. */
+/*
+ * address: "tcp:HOST:PORT" (HOST may be [an IPv6 address]) or "unix:PATH".  NULL: why has a sentence.  With certificates the other
+ * end's must be for HOST.
+ */
 struct vmm_channel *vmm_channel_connect(const char *address, const struct vmm_tls *tls, char *why);
-/* A listening socket, or -1; the next to connect to it (one is enough) becomes a channel. */
+/* A connected stream socket that somebody else has made.  fd is the channel's.  server: the other end has called. */
+struct vmm_channel *vmm_channel_socket(int fd, bool server, const struct vmm_tls *tls, char *why);
+/*
+ * A listening socket, or -1; the next to connect to it becomes a channel.  NULL: whoever called was not one to talk to, and the
+ * listener is as good as before; or somebody shut it down (shutdown(2), from any thread), and why is "".
+ */
 int vmm_channel_listen(const char *address, char *why);
 struct vmm_channel *vmm_channel_accept(int listener, const struct vmm_tls *tls, char *why);
 
