@@ -1,4 +1,5 @@
 """The guest of examples/guest in a machine, and the host's part of what it does: answers, echoes, keys."""
+import fcntl
 import os
 import re
 import select
@@ -8,10 +9,10 @@ import threading
 import time
 
 from guestlib.daemons import Daemons
-from guestlib.place import Failure, wait_until
+from guestlib.place import Failure, Place, wait_until
 from guestlib.qemu import Monitor, monitor_arguments
 
-SECONDS = 60
+SECONDS = 120
 ALL = ["balloon", "blk", "console", "fs", "input", "net", "rng", "scsi", "vsock"]
 RESULT = re.compile(r"^(not ok|ok) \d+ - (?:pci |mmio )?(\S+): (.*)$")
 
@@ -32,7 +33,7 @@ class Said:
 		self.results = [m.groups() for m in map(RESULT.match, lines) if m]
 		self.extra = {}		# what the host found, by device: sentences
 
-	def wrong(self, device, about=None):
+	def wrong(self, device):
 		"""Sentences about what did not go well with a device."""
 		mine = [(good == "ok", what) for good, name, what in self.results if name == device]
 		bad = [what for good, what in mine if not good] + self.extra.get(device, [])
@@ -106,7 +107,7 @@ class Terminal(threading.Thread):
 			return False
 
 	def wrong(self):
-		if self.got == self.HELLO + self.LINE:
+		if self.got.endswith(self.HELLO + self.LINE):	# what a hostile guest wrote before is its own
 			return []
 		return [f"the host's end of the console got {self.got!r}"]
 
@@ -115,7 +116,10 @@ class Machine:
 	"""What machines have in common: files, helpers, and how the guest is heard out."""
 
 	devices = ALL
-	program = "qemu-system-x86_64"
+
+	@staticmethod
+	def by_qemu(device):
+		return False
 
 	def __init__(self, place, build, guest, words, options):
 		self.place, self.build, self.guest = place, build, guest
@@ -135,10 +139,10 @@ class Machine:
 		"""Something the guest waits for."""
 		if line.startswith("# input: press a key"):
 			self.press()
-		elif line.startswith("# balloon: has "):
+		elif self.monitor and line.startswith("# balloon: has "):
 			self.has = self.monitor.do("query-balloon")["actual"]
 			self.monitor.do("qom-set", path="/machine/peripheral/balloon", property="guest-stats-polling-interval", value=1)
-		elif line.endswith(" balloon: asks for statistics"):
+		elif self.monitor and line.endswith(" balloon: asks for statistics"):
 			self.stats = self.monitor.do("qom-get", path="/machine/peripheral/balloon", property="guest-stats")["stats"]
 
 	def press(self):
@@ -213,7 +217,7 @@ class Qemu(Machine):
 	def run(self):
 		f = self.place.file
 		words = f"off=0xf4 devices={','.join(self.devices)} console=echo balloon=stats input=key {self.words} {self.where}"
-		command = [self.program, *self.machine(), "-accel", "tcg", "-cpu", "max", "-m", "64M",
+		command = ["qemu-system-x86_64", *self.machine(), "-accel", "tcg", "-cpu", "max", "-m", "64M",
 			"-object", f"memory-backend-memfd,id=mem,size=64M,share=on", "-nodefaults", "-no-user-config", "-display", "none",
 			"-serial", "stdio", "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=4", *monitor_arguments(f("monitor")),
 			*[a for o in self.options.split() if "=" in o for a in ("-global", o)], "-S", "-kernel", self.guest, "-append", words, *self.arguments(*self.buses())]
@@ -273,3 +277,96 @@ class QemuMmio(Qemu):
 
 	def buses(self):
 		return "device", "device"
+
+
+class Run(Machine):
+	"""vio run: on KVM, with devices of its own."""
+
+	def __init__(self, place, build, guest, words, options):
+		super().__init__(place, build, guest, words, options)
+		self.transport = "mmio" if "mmio" in options else "pci"
+		self.control = place.file("control")
+
+	def press(self):
+		self.place.run(self.vio, "ctl", self.control, "key", "keys=b")
+
+	def run(self):
+		f = self.place.file
+		self.vio = os.path.join(self.build, "cmd", "vio")
+		self.echo = Echo(f("calls_5000"))
+		words = f"transport={self.transport} devices={','.join(self.devices)} console=echo input=key {self.words}"
+		command = [self.vio, "run", "--kernel=" + self.guest, "--append=" + words, "--memory=64M", f"--transport={self.transport}",
+			"--control=" + self.control, "--balloon", f"--blk={f('disk')},serial=named", f"--console=socket={f('console')}",
+			f"--fs={f('share')},tag=shared", "--input=keyboard", "--net=user", "--rng", f"--scsi=lun=0:0,,file={f('scsi')}",
+			f"--vsock=7,uds-path={f('calls')}", *(o for o in self.options.split() if o.startswith("--"))]
+		terminal = Terminal(f("console"), listens=True)
+		with open(f("run"), "wb") as log:
+			process = self.place.start(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
+		lines, ended = self.listen(process)
+		if ended:
+			self.place.kill(process)
+		elif process.wait():
+			ended = f"vio run ended with {process.returncode}: {self.log()}"
+		said = Said(lines, ended)
+		self.judge(said)
+		said.extra["console"] = terminal.wrong()
+		return said
+
+	def log(self):
+		with open(self.place.file("run"), encoding="utf-8", errors="replace") as log:
+			return log.read().strip()[-400:]
+
+	@staticmethod
+	def missing(build):
+		"""Why there is no KVM for it, or None."""
+		vio = [os.path.join(build, "cmd", "vio"), "run", "--kernel=/dev/null"]
+		if "no machine yet" in subprocess.run(vio, capture_output=True, text=True, check=False, timeout=30).stderr:
+			return "vio run makes no machines yet"
+		try:
+			kvm = os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC)
+		except OSError as e:
+			return f"/dev/kvm: {e.strerror}"
+		try:
+			vm = fcntl.ioctl(kvm, 0xae01, 0)		# KVM_CREATE_VM
+		except OSError as e:
+			return f"KVM makes no machines here: {e.strerror}"
+		finally:
+			os.close(kvm)
+		os.close(vm)
+		return None
+
+
+def report(build, machines, words, why_not, of_device, who):
+	"""The TAP of all machines (name, class, words for the guest, options, requirements), or of those that have a word in their name."""
+	guest = os.path.join(build, "examples", "guest", "vio-guest")
+	count = 0
+
+	def result(bad, sentence):
+		nonlocal count
+		count += 1
+		print(f"{'not ok' if bad else 'ok'} {count} - {sentence}", flush=True)
+		for line in bad:
+			print(f"#   {line}")
+
+	if not os.path.exists(guest):
+		why_not = "the guest is for x86-64, which this is not"
+	if why_not:
+		print(f"1..0 # SKIP {why_not}")
+		return 0
+	for name, kind, say, options, ids in machines:
+		if words and not any(w in name for w in words):
+			continue
+		with Place() as place:
+			try:
+				said, why = kind(place, build, guest, say, options).run(), []
+			except Failure as f:
+				said, why = None, [str(f)]
+		for device in kind.devices:
+			own = of_device(device) if kind.by_qemu(device) else ""
+			result(said.wrong(device) if said else ["there was no machine"],
+				f"{name}: {device} is found, driven and stopped {{{' '.join([ids, own]).strip()}; {who}}}")
+		result(said.wrong("guest") if said else why, f"{name}: the guest comes to its end, and no interrupt storms")
+		if "hostile=" in say:
+			result(said.wrong("hostile") if said else why, f"{name}: whatever the guest did, every device could be reset")
+	print(f"1..{count}")
+	return 0
