@@ -148,7 +148,7 @@ static struct vio_stream *open_end(struct vio_unit *u, const struct spec *s, str
 			return NULL;
 		}
 		stdio_taken = true;
-		return vio_stream_stdio(l, quit, u, why);
+		return (u->process->prefixed ? vio_stream_stdio_prefixed : vio_stream_stdio)(l, quit, u, why);
 	case PTY:
 		return vio_stream_pty(l, s->path, why);
 	case SOCKET:

@@ -2,19 +2,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <vio/host/log.h>
 #include <vio/host/sandbox.h>
-#include <vio/host/sigbus.h>
 
 enum { WHY = 512, LOOPS = 64 };
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
@@ -233,28 +230,9 @@ static bool start_loops(struct vio_daemon *d, char *why)
 
 static bool set_up_process(struct vio_daemon *d, char *why)
 {
-	struct rlimit files;
 	sigset_t set;
 
-	json_object_seed(0);		/* reads /dev/urandom, which confinement would forbid at the first object */
-	mallopt(M_ARENA_MAX, 1);	/* threads allocate hardly anything: one heap is smaller */
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN);	/* a write beyond RLIMIT_FSIZE fails with EFBIG, which the guest is told */
-	if (!getrlimit(RLIMIT_NOFILE, &files)) {
-		files.rlim_cur = files.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &files);
-	}
-	/* Before there are threads, so that none of them takes these signals. */
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	if (!vio_sigbus_init()) {
-		snprintf(why, WHY, "cannot handle SIGBUS: %s", strerror(errno));
-		return false;
-	}
-	if (!start_loops(d, why))
+	if (!vio_process_begin(&set, why) || !start_loops(d, why))
 		return false;
 	d->process.loop = d->loops[0];
 	return watch(d, &d->signals, signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC), on_signal, why);

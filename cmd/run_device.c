@@ -215,6 +215,14 @@ bool run_device_make(struct run_device *d, const struct run_words *w, const char
 
 void run_device_fd(struct run_device *d, int fd) { snprintf(d->fd_word, sizeof d->fd_word, "--fd=%d", fd); }
 
+void run_device_move(struct run_device *to, struct run_device *from)
+{
+	*to = *from;
+	if (to->argv)
+		to->argv[2] = to->fd_word;
+	*from = (struct run_device){ .service = NULL };
+}
+
 void run_device_free(struct run_device *d)
 {
 	vio_opt_free(&d->args);

@@ -8,6 +8,7 @@
 
 #define MIB (UINT64_C(1) << 20)
 #define MEMORY_MIN (16 * MIB)
+#define MEMORY_PART (2 * MIB)
 #define MEMORY_MAX (MIB << 20)
 #define MEMORY_PRESET (512 * MIB)
 
@@ -87,9 +88,9 @@ enum { DEVICES = sizeof devices };
 static bool take_memory(struct run_words *w, const struct vio_arg *a, char *why)
 {
 	w->memory = MEMORY_PRESET;
-	if (!a->given || (vio_opt_size(a->text, &w->memory) && w->memory % MIB == 0 && w->memory >= MEMORY_MIN && w->memory <= MEMORY_MAX))
+	if (!a->given || (vio_opt_size(a->text, &w->memory) && w->memory % MEMORY_PART == 0 && w->memory >= MEMORY_MIN && w->memory <= MEMORY_MAX))
 		return true;
-	return vio_refuse(why, "--memory=%.40s cannot be: give whole mebibytes from 16M to 1T, like 512M", a->text);
+	return vio_refuse(why, "--memory=%.40s cannot be: give a multiple of 2M from 16M to 1T, like 512M", a->text);
 }
 
 static bool take_serial(struct run_words *w, const struct vio_arg *a, char *why)

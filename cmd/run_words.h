@@ -29,7 +29,7 @@ struct run_device {
 	unsigned queues, queue_size;	/* 0: as the back end has it */
 };
 
-enum run_serial { RUN_SERIAL_STDIO, RUN_SERIAL_NONE, RUN_SERIAL_PTY, RUN_SERIAL_FILE };
+enum run_serial_end { RUN_SERIAL_STDIO, RUN_SERIAL_NONE, RUN_SERIAL_PTY, RUN_SERIAL_FILE };
 
 struct run_words {
 	struct vio_args args;		/* what the texts point into, with argv */
@@ -38,7 +38,7 @@ struct run_words {
 	unsigned cpus;
 	bool mmio, isolate, paused, no_sandbox, verbose, help, version;
 	const char *control;		/* NULL: none */
-	enum run_serial serial;
+	enum run_serial_end serial;
 	const char *serial_file;	/* RUN_SERIAL_FILE: its name; RUN_SERIAL_PTY: a link to make, or NULL */
 	const char *restore, *incoming;	/* one of them at most */
 	const char *tls_psk, *tls_cert;	/* the same */
@@ -61,6 +61,7 @@ unsigned run_words_slots(const struct run_words *w);
  */
 bool run_device_make(struct run_device *d, const struct run_words *w, const char *type, const char *words, unsigned number, char *why);
 void run_device_fd(struct run_device *d, int fd);
+void run_device_move(struct run_device *to, struct run_device *from);	/* from holds nothing afterwards */
 void run_device_free(struct run_device *d);
 /* Does it take standard input? */
 bool run_device_takes_stdio(const struct run_device *d);

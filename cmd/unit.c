@@ -1,6 +1,7 @@
 /* Units: opening, looking again, flushing, closing; what a daemon and a machine do alike. */
-#include "daemon.h"
+#include "control.h"
 #include <errno.h>
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +9,9 @@
 #include <sys/epoll.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
+#include <vio/host/sigbus.h>
 #include <vio/host/why.h>
 
 void vio_say(const char *program, const char *format, ...)
@@ -27,6 +30,30 @@ void vio_say(const char *program, const char *format, ...)
 }
 
 /* ---- The process ---- */
+
+bool vio_process_begin(sigset_t *blocked, char *why)
+{
+	struct rlimit files;
+	sigset_t all;
+
+	json_object_seed(0);		/* reads /dev/urandom, which confinement would forbid at the first object */
+	mallopt(M_ARENA_MAX, 1);	/* threads allocate hardly anything: one heap is smaller */
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);	/* a write beyond RLIMIT_FSIZE fails with EFBIG, which the guest is told */
+	if (!getrlimit(RLIMIT_NOFILE, &files)) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+	/* Before there are threads, so that none of them takes these signals. */
+	sigemptyset(blocked);
+	sigaddset(blocked, SIGTERM);
+	sigaddset(blocked, SIGINT);
+	sigaddset(blocked, SIGHUP);
+	all = *blocked;
+	sigaddset(&all, SIGWINCH);	/* of the thread that has the terminal */
+	sigprocmask(SIG_BLOCK, &all, NULL);
+	return vio_sigbus_init() || vio_refuse(why, "cannot handle SIGBUS: %s", strerror(errno));
+}
 
 static void quit_called(void *arg)
 {

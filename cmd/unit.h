@@ -12,6 +12,7 @@
 #ifndef VIO_CMD_UNIT_H
 #define VIO_CMD_UNIT_H
 #include "options.h"
+#include <signal.h>
 #include <vio/device/dev.h>
 #include <vio/host/loop.h>
 #include <vio/host/sandbox.h>
@@ -34,9 +35,15 @@ struct vio_process {
 	void (*quit)(struct vio_process *p);	/* somebody wants all to end; in loop */
 	struct vio_control *control;	/* NULL: none; stays while there are units */
 	void *arg;			/* the process's own */
+	bool prefixed;			/* on its terminal Ctrl-A x is the way out, not Ctrl-] */
 	struct vio_call quit_call;	/* vio_process_quit()'s */
 	bool quit_asked;		/* atomic */
 };
+/*
+ * What every process with devices does first, before there are threads: SIGTERM, SIGINT, SIGHUP and SIGWINCH are blocked (in *blocked:
+ * the first three, for a signalfd), the limit of open files is raised, faults in files that shrank are caught.  False: why.
+ */
+bool vio_process_begin(sigset_t *blocked, char *why);
 /* As a signal would: from any thread. */
 void vio_process_quit(struct vio_process *p);
 /* NULL: there are fewer. */

@@ -441,14 +441,17 @@ static void refusals_say_why(void **state)
 static bool quitting;
 static void quit_key(void *arg) { (void)arg; quitting = true; }
 
-static int child(int terminal)
+/* What is typed before the end, and what of it is the stream's. */
+struct typing { bool prefixed; const char *typed, *end, *got; };
+
+static int child(int terminal, const struct typing *t)
 {
 	char why[512];
 	struct rig r = { .loop = vio_loop_new() };
 
 	dup2(terminal, 0);
 	dup2(terminal, 1);
-	r.s = vio_stream_stdio(r.loop, quit_key, NULL, why);
+	r.s = (t->prefixed ? vio_stream_stdio_prefixed : vio_stream_stdio)(r.loop, quit_key, NULL, why);
 	if (!r.s || !r.s->open)
 		return 2;
 	r.s->ready = on_ready;
@@ -467,7 +470,7 @@ static int child(int terminal)
 			vio_loop_run(r.loop);
 		}
 	}
-	if (memcmp(got, "abc", 3))
+	if (memcmp(got, t->got, 3))
 		return 5;
 	while (r.s->columns != 77) {
 		r.until = VIO_STREAM_CHANGED;
@@ -501,13 +504,17 @@ static void read_words(int fd, const char *words)
 	assert_memory_equal(got, words, n);
 }
 
+static const struct typing bracket = { false, "abc", "\x1d", "abc" };
+/* Ctrl-A twice is Ctrl-A, Ctrl-] a key like others, and Ctrl-A before another key is lost. */
+static const struct typing prefix = { true, "\x01\x01\x01\x1d\x01" "c", "\x01x", "\x01\x1d" "c" };
+
 static void a_terminal_of_ours(void **state)
 {
+	const struct typing *t = *state;
 	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), status;
 	struct termios before, after;
 	char name[64];
 
-	(void)state;
 	assert_int_equal(grantpt(master) | unlockpt(master) | ptsname_r(master, name, sizeof name), 0);
 	int slave = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	assert_int_equal(tcgetattr(slave, &before), 0);
@@ -515,17 +522,17 @@ static void a_terminal_of_ours(void **state)
 	if (pid == 0) {
 		setsid();
 		ioctl(slave, TIOCSCTTY, 0);	/* so that SIGWINCH comes */
-		_exit(child(slave));
+		_exit(child(slave, t));
 	}
 	read_words(master, "ready");
 	assert_int_equal(tcgetattr(slave, &after), 0);
 	assert_false(after.c_lflag & (ICANON | ECHO | ISIG));
 	assert_int_equal(fcntl(slave, F_GETFL) & O_NONBLOCK, 0);	/* others who share it see no difference */
-	assert_int_equal(write(master, "abc", 3), 3);
+	assert_int_equal(write(master, t->typed, strlen(t->typed)), strlen(t->typed));
 	const struct winsize size = { .ws_col = 77, .ws_row = 21 };
 	assert_int_equal(ioctl(master, TIOCSWINSZ, &size), 0);
 	read_words(master, "sized");
-	assert_int_equal(write(master, "\x1d", 1), 1);
+	assert_int_equal(write(master, t->end, strlen(t->end)), strlen(t->end));
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
 	assert_int_equal(tcgetattr(slave, &after), 0);
@@ -586,7 +593,8 @@ int main(void)
 		T(pipes_stay, "named pipes outlive who is at their other end"),
 		T(a_descriptor_becomes_a_stream, "sockets, listening ones and pipes that are handed over become streams"),
 		T(refusals_say_why, "what can't be a stream is refused in a sentence"),
-		T(a_terminal_of_ours, "standard input becomes raw, follows SIGWINCH, ends by Ctrl-], and is as before at the end"),
+		TS(a_terminal_of_ours, "standard input becomes raw, follows SIGWINCH, ends by Ctrl-], and is as before at the end", &bracket),
+		TS(a_terminal_of_ours, "the same with Ctrl-A x for the way out", &prefix),
 		T(the_twins, "the twins: two ends back to back, and one that is short, late and ended"),
 	};
 	return vio_tests("host-stream", tests, sizeof tests / sizeof *tests);

@@ -23,7 +23,7 @@ struct vio_sandbox_folder {
 enum { VIO_CALL_ANY, VIO_CALL_ONE /* argument == a */, VIO_CALL_BITS /* (argument & a) == b */ };
 struct vio_sandbox_call { int call; uint8_t how, argument; uint64_t a, b; };	/* call: SYS_...; lists end with { -1 } */
 
-enum { VIO_SANDBOX_LISTS = 8 };
+enum { VIO_SANDBOX_LISTS = 24 };	/* a machine has devices of all kinds */
 struct vio_sandbox_options {
 	struct vio_sandbox_folder *folder;
 	unsigned folders, room;		/* room for so many; see vio_sandbox_folder() */

@@ -16,6 +16,8 @@ VIO_BEGIN_DECLS
  * Its size follows SIGWINCH.
  */
 struct vio_stream *vio_stream_stdio(struct vio_loop *l, void (*quit)(void *arg), void *arg, char *why);
+/* The same, but the keys Ctrl-A x call quit, and Ctrl-A Ctrl-A is Ctrl-A: for who has a use for Ctrl-]. */
+struct vio_stream *vio_stream_stdio_prefixed(struct vio_loop *l, void (*quit)(void *arg), void *arg, char *why);
 /* A new pseudoterminal; link, unless NULL, becomes a symbolic link to it.  Open while somebody has it open. */
 struct vio_stream *vio_stream_pty(struct vio_loop *l, const char *link, char *why);
 /* A Unix socket at path.  One peer at a time; the next one waits until it has gone. */

@@ -15,7 +15,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-enum { QUIT_KEY = 0x1d /* Ctrl-] */, TYPED = 256 };
+enum { QUIT_KEY = 0x1d /* Ctrl-] */, PREFIX_KEY = 1 /* Ctrl-A */, TYPED = 256 };
 #define LOOK_NS UINT64_C(1000000000)
 
 struct terminal {
@@ -24,6 +24,7 @@ struct terminal {
 	struct vio_timer look;		/* a pty's owner is not told of its size: looked at while it is open */
 	bool raw;			/* standard input is a terminal, and was as before says */
 	struct termios before;
+	bool prefixed, after_prefix;	/* Ctrl-A x, not Ctrl-] */
 	void (*quit)(void *arg);
 	void *quit_arg;
 };
@@ -84,6 +85,42 @@ static int own_description(int fd, int mode)
 	return own >= 0 ? own : fcntl(fd, F_DUPFD_CLOEXEC, 3);
 }
 
+/* What is left of the keys when those that are ours are gone; *quit: all ends. */
+static size_t strip_prefixed(struct terminal *t, char *keys, size_t n, bool *quit)
+{
+	size_t to = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		bool after = t->after_prefix;
+		t->after_prefix = !after && keys[i] == PREFIX_KEY;
+		if (after && (keys[i] == 'x' || keys[i] == 'X')) {
+			*quit = true;
+			return to;
+		}
+		if (!t->after_prefix)	/* any other key after Ctrl-A is that key, and so is Ctrl-A */
+			keys[to++] = keys[i];
+	}
+	return to;
+}
+
+static long typed_prefixed(struct vio_stream_host *h, struct vio_cur *c)
+{
+	struct terminal *t = terminal_of(h);
+	char keys[TYPED];
+	bool quit = false;
+	long got = read(h->in.fd, keys, c->left < TYPED ? (size_t)c->left : TYPED);
+
+	if (got <= 0)
+		return got;
+	size_t n = strip_prefixed(t, keys, (size_t)got, &quit);
+	if (quit && t->quit)
+		t->quit(t->quit_arg);
+	vio_cur_put(c, keys, n);
+	if (!n)
+		errno = EAGAIN;
+	return n ? (long)n : -1;
+}
+
 static long typed(struct vio_stream_host *h, struct vio_cur *c)
 {
 	struct terminal *t = terminal_of(h);
@@ -128,20 +165,21 @@ static bool make_raw(struct terminal *t, char *why)
 	if (tcsetattr(t->host.in.fd, TCSANOW, &raw))
 		return vio_refuse(why, "cannot set up the terminal: %s; start in the foreground", strerror(errno));
 	t->raw = true;
-	t->host.get = typed;
+	t->host.get = t->prefixed ? typed_prefixed : typed;
 	sigemptyset(&set);
 	sigaddset(&set, SIGWINCH);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	return watch_events(t, signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC), on_winch, why);
 }
 
-struct vio_stream *vio_stream_stdio(struct vio_loop *l, void (*quit)(void *arg), void *arg, char *why)
+static struct vio_stream *open_stdio(struct vio_loop *l, bool prefixed, void (*quit)(void *arg), void *arg, char *why)
 {
 	struct terminal *t = new_terminal(l, why);
 	struct stat st;
 
 	if (!t)
 		return NULL;
+	t->prefixed = prefixed;
 	t->quit = quit;
 	t->quit_arg = arg;
 	t->host.one_way = true;
@@ -161,6 +199,16 @@ struct vio_stream *vio_stream_stdio(struct vio_loop *l, void (*quit)(void *arg),
 	}
 	vio_stream_host_free(&t->host);
 	return NULL;
+}
+
+struct vio_stream *vio_stream_stdio(struct vio_loop *l, void (*quit)(void *arg), void *arg, char *why)
+{
+	return open_stdio(l, false, quit, arg, why);
+}
+
+struct vio_stream *vio_stream_stdio_prefixed(struct vio_loop *l, void (*quit)(void *arg), void *arg, char *why)
+{
+	return open_stdio(l, true, quit, arg, why);
 }
 
 /* ---- A new terminal ---- */
