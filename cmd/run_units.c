@@ -8,9 +8,18 @@
 
 /* ---- There ---- */
 
+/* In the device's loop. */
+static void news(void *arg, enum vmm_device_news what)
+{
+	static const char *const event[] = { [VMM_DEVICE_FEATURES] = "features", [VMM_DEVICE_BROKEN] = "broken" };
+	struct run_unit *u = arg;
+
+	vio_control_event(&u->unit, event[what], NULL);
+}
+
 static bool attach(struct run *r, struct run_unit *u, char *why)
 {
-	const struct vmm_attach a = { .name = u->unit.id, .dev = u->unit.dev, .loop = u->unit.loop };
+	const struct vmm_attach a = { .name = u->unit.id, .dev = u->unit.dev, .loop = u->unit.loop, .news = news, .news_arg = u };
 
 	u->attached = vmm_attach(r->m, &a, why);
 	return u->attached;
