@@ -61,7 +61,7 @@ install: ## program, library, headers, manual pages to PREFIX (/usr/local); DEST
 	@meson configure $(B) -Dprefix=$(PREFIX) && meson install --quiet -C $(B)
 
 clean: ## remove what was built
-	@rm -rf $(B) build build-asan build-tsan build-fuzz
+	@rm -rf $(B) build build-asan build-tsan build-fuzz build-arm64
 
 help: ## this list
 	@echo "  make               build the program and the library into $(B)/"

@@ -5,6 +5,8 @@
 #define VMM_ARCH_H
 #include <vmm/impl.h>
 
+/* What KVM_CREATE_VM is told. */
+unsigned long vmm_arch_vm_type(int kvm);
 /* Where memory lies: fills m->memory.region's gpa and size; false: so much can't be had. */
 bool vmm_arch_memory(struct vmm *m, char *why);
 /* After the VM and before vCPUs: interrupt controller and what else the kernel keeps. */
@@ -31,8 +33,15 @@ struct vmm_map {
 	uint64_t pci32, pci32_bytes, pci64, pci64_bytes, ecam, ecam_bytes, mmio, mmio_stride;
 	unsigned mmio_slots;
 	bool ports;			/* there are I/O ports: 0xcf8 and the like */
+	bool plug;			/* a guest can be told of functions that come and go */
+	bool requesters;		/* a message is translated by who sends it */
+	uint64_t serial;		/* a port if there are ports, else an address */
+	unsigned serial_line;
+	uint32_t irqchip;		/* whose pins lines are, in routes */
+	unsigned lines;			/* pins, no more than VMM_LINES */
 };
 const struct vmm_map *vmm_arch_map(const struct vmm *m);
 unsigned vmm_arch_mmio_line(unsigned slot);
 unsigned vmm_arch_intx_line(unsigned slot);
+uint32_t vmm_arch_line(unsigned line);		/* what KVM_IRQ_LINE calls it */
 #endif

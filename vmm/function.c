@@ -148,6 +148,10 @@ struct vmm_device *vmm_function_new(struct vmm *m, const struct vmm_attach *a, c
 	struct function *f = calloc(1, sizeof *f);
 	unsigned vectors = a->dev->queues + 1u;
 
+	if (m->booted && !vmm_arch_map(m)->plug) {
+		vio_refuse(why, "this architecture's machine knows no hot plug: add %s when the machine starts", a->name);
+		goto out;
+	}
 	if (!f || !(f->vector = calloc(vectors, sizeof *f->vector)) || !(f->msi = calloc(vectors, sizeof *f->msi))) {
 		vio_refuse(why, "there is no memory for another device");
 		goto out;
@@ -169,6 +173,8 @@ struct vmm_device *vmm_function_new(struct vmm *m, const struct vmm_attach *a, c
 		vio_refuse(why, "there is no free PCI slot for %s: 31 devices are the most", a->name);
 		goto out;
 	}
+	for (unsigned i = 0; i < vectors; i++)
+		f->msi[i].requester = f->d.slot << 3;
 	f->first_base = vmm_pci_place(m, f->d.slot);
 	f->bar = (struct vmm_range){ .ops = &bar_ops, .arg = f };
 	place_bars(f);			/* before there is anybody to see it */

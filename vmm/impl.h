@@ -54,12 +54,13 @@ void vmm_bus_write(struct vmm_bus *b, uint64_t address, unsigned width, uint64_t
 
 /* ---- Interrupts (irq.c) ---- */
 
-enum { VMM_LINES = 24, VMM_ROUTES = 1024 };
+enum { VMM_LINES = 32, VMM_ROUTES = 1024 };
 /* A message: route, irqfd, and the eventfd that sends it. */
 struct vmm_msi {
 	struct vmm *m;
 	int fd;				/* -1: never programmed */
 	uint32_t gsi;
+	uint32_t requester;		/* bus, device and function of who sends it, as PCI has them */
 	uint64_t address;
 	uint32_t data;
 	bool wired;			/* the eventfd is an irqfd */

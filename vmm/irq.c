@@ -17,9 +17,9 @@ bool vmm_irq_open(struct vmm *m, char *why)
 	q->table = calloc(1, sizeof *q->table + VMM_ROUTES * sizeof *q->table->entries);
 	if (!q->table)
 		return vio_refuse(why, "there is no memory for the machine");
-	for (unsigned i = 0; i < VMM_LINES; i++)
+	for (unsigned i = 0; i < vmm_arch_map(m)->lines; i++)
 		q->table->entries[q->table->nr++] = (struct kvm_irq_routing_entry){ .gsi = i, .type = KVM_IRQ_ROUTING_IRQCHIP,
-			.u.irqchip = { .irqchip = KVM_IRQCHIP_IOAPIC, .pin = i } };
+			.u.irqchip = { .irqchip = vmm_arch_map(m)->irqchip, .pin = i } };
 	return vmm_try(m->vm, KVM_SET_GSI_ROUTING, q->table, "route interrupts", why);
 }
 
@@ -42,7 +42,7 @@ static bool take_gsi(struct vmm_irqs *q, uint32_t *gsi)
 
 static struct kvm_irq_routing_entry *entry_of(struct vmm_irqs *q, uint32_t gsi)
 {
-	for (uint32_t i = VMM_LINES; i < q->table->nr; i++)
+	for (uint32_t i = 0; i < q->table->nr; i++)
 		if (q->table->entries[i].gsi == gsi)
 			return &q->table->entries[i];
 	return NULL;
@@ -57,6 +57,10 @@ static void route(struct vmm_msi *i)
 		e = &q->table->entries[q->table->nr++];		/* no more than GSIs, for which there is room */
 	*e = (struct kvm_irq_routing_entry){ .gsi = i->gsi, .type = KVM_IRQ_ROUTING_MSI,
 		.u.msi = { .address_lo = (uint32_t)i->address, .address_hi = (uint32_t)(i->address >> 32), .data = i->data } };
+	if (vmm_arch_map(i->m)->requesters) {
+		e->flags = KVM_MSI_VALID_DEVID;
+		e->u.msi.devid = i->requester;
+	}
 	vmm_ioctl(i->m->vm, KVM_SET_GSI_ROUTING, q->table);
 }
 
@@ -129,7 +133,7 @@ static void set_line(struct vmm *m, unsigned line, unsigned source, bool level)
 
 	q->asserted[line] = level ? before | bit : before & ~bit;
 	if (!before != !q->asserted[line]) {
-		struct kvm_irq_level l = { .irq = line, .level = level };
+		struct kvm_irq_level l = { .irq = vmm_arch_line(line), .level = level };
 		vmm_ioctl(m->vm, KVM_IRQ_LINE, &l);
 	}
 }

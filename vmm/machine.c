@@ -70,7 +70,7 @@ static bool open_kvm(struct vmm *m, char *why)
 		return vio_refuse(why, "this host has no hardware virtualization to be used (%s: %s)" ELSEWHERE, path, strerror(errno));
 	if (vmm_ioctl(m->kvm, KVM_GET_API_VERSION, NULL) != KVM_API_VERSION)
 		return vio_refuse(why, "%s is not KVM" ELSEWHERE, path);
-	m->vm = ioctl(m->kvm, KVM_CREATE_VM, 0UL);
+	m->vm = ioctl(m->kvm, KVM_CREATE_VM, vmm_arch_vm_type(m->kvm));
 	if (m->vm < 0)
 		return vio_refuse(why, "KVM cannot make a machine: %s" ELSEWHERE, strerror(errno));
 	int bytes = vmm_ioctl(m->kvm, KVM_GET_VCPU_MMAP_SIZE, NULL);

@@ -161,6 +161,8 @@ bool vmm_unplug(struct vmm *m, const char *name, char *why)
 		return vio_refuse(why, "there is no device called %.60s", name);
 	if (m->o.wire != VMM_WIRE_PCI)
 		return vio_refuse(why, "virtio-mmio knows no hot plug: the machine must have been started with --transport=pci");
+	if (!vmm_arch_map(m)->plug)
+		return vio_refuse(why, "this architecture's machine knows no hot plug: %.60s stays until the machine ends", name);
 	pthread_mutex_lock(&m->pci.lock);
 	m->pci.down |= UINT32_C(1) << d->slot;
 	pthread_mutex_unlock(&m->pci.lock);

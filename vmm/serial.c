@@ -9,7 +9,6 @@
 #include <unistd.h>
 #include <vmm/arch.h>
 #include <vmm/kvm.h>
-#include <vmm/x86/layout.h>
 
 enum { RBR_THR, IER, IIR_FCR, LCR, MCR, LSR, MSR, SCR };
 enum { IER_RX = 1, IER_TX = 2, IER_ALL = 15, LCR_DLAB = 0x80, LSR_DATA = 1, LSR_EMPTY = 0x60, MCR_LOOP = 0x10, MCR_ALL = 0x1f };
@@ -19,6 +18,7 @@ enum { OUT = 65536, IN = 4096, SOME = 512 };
 
 struct vmm_serial {
 	struct vmm *m;
+	struct vmm_bus *bus;
 	struct vmm_range range;
 	pthread_mutex_t lock;
 	uint8_t ier, lcr, mcr, scr, fcr, divisor[2];
@@ -40,7 +40,7 @@ static uint8_t iir(const struct vmm_serial *s)
 	return s->ier & IER_TX && s->tx_due ? IIR_TX : IIR_NONE;
 }
 
-static void line(struct vmm_serial *s) { vmm_line(s->m, VMM_GSI_SERIAL, 0, iir(s) != IIR_NONE); }
+static void line(struct vmm_serial *s) { vmm_line(s->m, vmm_arch_map(s->m)->serial_line, 0, iir(s) != IIR_NONE); }
 
 static void put(struct vmm_serial *s, uint8_t byte)
 {
@@ -223,6 +223,7 @@ static void readable(struct vio_watch *w, uint32_t events)
 
 struct vmm_serial *vmm_serial_open(struct vmm *m, int in, int out, char *why)
 {
+	const struct vmm_map *map = vmm_arch_map(m);
 	struct vmm_serial *s = calloc(1, sizeof *s);
 
 	if (!s) {
@@ -230,14 +231,15 @@ struct vmm_serial *vmm_serial_open(struct vmm *m, int in, int out, char *why)
 		return NULL;
 	}
 	s->m = m;
+	s->bus = map->ports ? &m->ports : &m->addresses;
 	pthread_mutex_init(&s->lock, NULL);
-	s->range = (struct vmm_range){ .base = VMM_PORT_SERIAL, .bytes = 8, .ops = &ops, .arg = s };
+	s->range = (struct vmm_range){ .base = map->serial, .bytes = 8, .ops = &ops, .arg = s };
 	s->from = (struct vio_watch){ .fd = in, .events = EPOLLIN, .ready = readable, .arg = s };
 	s->to = (struct vio_watch){ .fd = out, .events = EPOLLOUT, .ready = writable, .arg = s };
 	s->flush = (struct vio_call){ .fn = flush, .arg = s };
 	if (in >= 0)
 		vio_loop_watch(m->o.home, &s->from);	/* a file can't be watched, and has nothing to say */
-	vmm_bus_add(&m->ports, &s->range);
+	vmm_bus_add(s->bus, &s->range);
 	return s;
 }
 
@@ -251,7 +253,7 @@ void vmm_serial_close(struct vmm_serial *s)
 		vio_loop_unwatch(s->m->o.home, &s->from);
 	if (s->to.on)
 		vio_loop_unwatch(s->m->o.home, &s->to);
-	vmm_bus_remove(&s->m->ports, &s->range);
+	vmm_bus_remove(s->bus, &s->range);
 	free(s);
 }
 

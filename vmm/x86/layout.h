@@ -67,7 +67,7 @@
 /* virtio-mmio slot i: one of these, level. */
 #define VMM_GSI_MMIO(i) ((const uint8_t[]){ 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 22, 23 }[i])
 #define VMM_MMIO_SLOTS 16
-#define VMM_MSI_GSI 24				/* from here on: routes of MSI messages */
+#define VMM_MSI_GSI 32				/* from here on: routes of MSI messages */
 #define VMM_PCI_SLOTS 32			/* device 0 is the host bridge */
 #define VMM_CPUS_MAX 64
 #endif

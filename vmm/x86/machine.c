@@ -6,6 +6,8 @@
 const struct vmm_map *vmm_arch_map(const struct vmm *m) { return &m->arch->map; }
 unsigned vmm_arch_mmio_line(unsigned slot) { return VMM_GSI_MMIO(slot); }
 unsigned vmm_arch_intx_line(unsigned slot) { return VMM_GSI_INTX + slot % 4; }
+uint32_t vmm_arch_line(unsigned line) { return line; }
+unsigned long vmm_arch_vm_type(int kvm) { (void)kvm; return 0; }
 
 /* ---- Memory ---- */
 
@@ -27,7 +29,8 @@ bool vmm_arch_memory(struct vmm *m, char *why)
 		return vio_refuse(why, "this processor has %u address bits, too few for so much memory: give --memory less", m->arch->physical_bits);
 	m->arch->map = (struct vmm_map){ .pci32 = VMM_PCI32, .pci32_bytes = VMM_PCI32_BYTES, .pci64 = pci64, .pci64_bytes = VMM_PCI64_BYTES,
 		.ecam = VMM_ECAM, .ecam_bytes = VMM_ECAM_BYTES, .mmio = VMM_MMIO, .mmio_stride = VMM_MMIO_STRIDE, .mmio_slots = VMM_MMIO_SLOTS,
-		.ports = true };
+		.ports = true, .plug = true, .serial = VMM_PORT_SERIAL, .serial_line = VMM_GSI_SERIAL, .irqchip = KVM_IRQCHIP_IOAPIC,
+		.lines = 24 };
 	return true;
 }
 
