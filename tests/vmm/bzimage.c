@@ -98,21 +98,22 @@ static void e820_is(const struct rig *r, const uint64_t (*want)[3], unsigned n)
 
 static void map_of_memory(void **state)
 {
-	static const uint64_t whole[][3] = { { 0, 0x9fc00, 1 }, { 0x9fc00, 0x60400, 2 }, { 0x100000, MEMORY - 0x100000, 1 } };
+	static const uint64_t whole[][3] = { { 0, 0x9fc00, 1 }, { 0x9fc00, 0x60400, 2 }, { 0x100000, MEMORY - 0x100000, 1 },
+		{ VMM_ECAM, VMM_ECAM_BYTES, 2 } };
 	static const uint64_t high[][3] = { { 0, 0x9fc00, 1 }, { 0x9fc00, 0x60400, 2 }, { 0x100000, MEMORY - 0x100000, 1 },
-		{ 4 * VMM_GIB, 0x10000, 1 } };
+		{ VMM_ECAM, VMM_ECAM_BYTES, 2 }, { 4 * VMM_GIB, 0x10000, 1 } };
 	unsigned char image[IMAGE];
 	(void)state;
 
 	make(image);
 	struct rig *r = with(image, sizeof image, MEMORY);
 	rig_load(r);
-	e820_is(r, whole, 3);
+	e820_is(r, whole, 4);
 	rig_region(r, 3 * VMM_GIB, 0x1000, VIO_MEM_READ);	/* no memory to a kernel */
 	rig_region(r, 4 * VMM_GIB, 0x8000, VIO_MEM_RW);
 	rig_region(r, 4 * VMM_GIB + 0x8000, 0x8000, VIO_MEM_RW);
 	rig_load(r);
-	e820_is(r, high, 4);
+	e820_is(r, high, 5);
 	rig_free(r);
 }
 
@@ -170,7 +171,7 @@ static void in_pieces(void **state)
 	rig_read(r, KERNEL, there, CODE);
 	assert_memory_equal(there, image + CODE_AT, CODE);
 	initrd_is(r, (100ull * (MEMORY / 100 / 16 * 16) - sizeof ram) / 4096 * 4096, ram, sizeof ram);
-	assert_int_equal(rig_get(r, VMM_AT_ZERO_PAGE + 0x1e8, 1), 3);
+	assert_int_equal(rig_get(r, VMM_AT_ZERO_PAGE + 0x1e8, 1), 4);
 	rig_free(r);
 }
 

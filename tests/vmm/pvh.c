@@ -35,7 +35,8 @@ static void segment(unsigned char *to, uint32_t type, uint64_t offset, uint64_t 
 static void make(unsigned char image[IMAGE])
 {
 	Elf64_Ehdr h = { .e_ident = { 0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT }, .e_type = ET_EXEC,
-		.e_machine = EM_X86_64, .e_version = EV_CURRENT, .e_entry = ENTRY, .e_phoff = 64, .e_ehsize = 64, .e_phentsize = 56, .e_phnum = PHDRS };
+		.e_machine = EM_X86_64, .e_version = EV_CURRENT, .e_entry = ENTRY, .e_phoff = 64, .e_ehsize = 64, .e_phentsize = 56,
+		.e_phnum = PHDRS };
 
 	memset(image, 0, IMAGE);
 	memcpy(image, &h, sizeof h);
@@ -105,10 +106,10 @@ static void start_info(void **state)
 	assert_int_equal(rig_get(r, modules, 8), MEMORY - 8192);
 	assert_int_equal(rig_get(r, modules + 8, 8), sizeof ram);
 	assert_int_equal(rig_get(r, MEMORY - 8192 + 4999, 1), 0x77);
-	assert_int_equal(rig_get(r, s + 48, 4), 4);
-	static const uint64_t want[4][3] = { { 0, 0x9fc00, 1 }, { 0x9fc00, 0x60400, 2 }, { MIB, MEMORY - MIB, 1 },
-		{ 4 * VMM_GIB, 0x10000, 1 } };
-	for (unsigned i = 0; i < 4; i++) {
+	assert_int_equal(rig_get(r, s + 48, 4), 5);
+	static const uint64_t want[5][3] = { { 0, 0x9fc00, 1 }, { 0x9fc00, 0x60400, 2 }, { MIB, MEMORY - MIB, 1 },
+		{ VMM_ECAM, VMM_ECAM_BYTES, 2 }, { 4 * VMM_GIB, 0x10000, 1 } };
+	for (unsigned i = 0; i < 5; i++) {
 		assert_int_equal(rig_get(r, map + 24 * i, 8), want[i][0]);
 		assert_int_equal(rig_get(r, map + 24 * i + 8, 8), want[i][1]);
 		assert_int_equal(rig_get(r, map + 24 * i + 16, 4), want[i][2]);
@@ -144,7 +145,7 @@ static void without_note(void **state)
 	assert_int_equal(r->entry.argument, VMM_AT_ZERO_PAGE);
 	assert_int_equal(rig_get(r, VMM_AT_ZERO_PAGE + 0x202, 4), 0x53726448);
 	assert_int_equal(rig_get(r, VMM_AT_ZERO_PAGE + 0x070, 8), 0xe0000);
-	assert_int_equal(rig_get(r, VMM_AT_ZERO_PAGE + 0x1e8, 1), 3);
+	assert_int_equal(rig_get(r, VMM_AT_ZERO_PAGE + 0x1e8, 1), 4);
 	rig_free(r);
 }
 

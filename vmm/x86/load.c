@@ -21,11 +21,14 @@ static bool add(struct vmm_e820 *map, unsigned *n, uint64_t at, uint64_t end, ui
 	return true;
 }
 
-/* Memory that cannot be written is no memory to a kernel.  From VMM_AT_LOW_END to 1 MiB it is there, with the tables in it. */
+/*
+ * Memory that cannot be written is no memory to a kernel.  From VMM_AT_LOW_END to 1 MiB it is there, with the tables in it.  PCI's
+ * configuration space is reserved, which Linux wants to see before it uses it in its first seconds.
+ */
 unsigned vmm_e820(const struct vio_mem *mem, struct vmm_e820 map[VMM_E820_MAX])
 {
 	unsigned n = 0;
-	bool low = false;
+	bool low = false, ecam = false;
 
 	for (uint32_t i = 0; i < mem->count; i++) {
 		const struct vio_region *r = &mem->region[i];
@@ -39,9 +42,16 @@ unsigned vmm_e820(const struct vio_mem *mem, struct vmm_e820 map[VMM_E820_MAX])
 			if (!add(map, &n, VMM_AT_LOW_END, VMM_AT_KERNEL, VMM_E820_RESERVED))
 				return 0;
 		}
+		if (!ecam && at >= VMM_ECAM) {
+			ecam = true;
+			if (!add(map, &n, VMM_ECAM, VMM_ECAM + VMM_ECAM_BYTES, VMM_E820_RESERVED))
+				return 0;
+		}
 		if (!add(map, &n, at < VMM_AT_KERNEL ? VMM_AT_KERNEL : at, end, VMM_E820_MEMORY))
 			return 0;
 	}
+	if (!ecam && !add(map, &n, VMM_ECAM, VMM_ECAM + VMM_ECAM_BYTES, VMM_E820_RESERVED))
+		return 0;
 	return n;
 }
 
