@@ -66,7 +66,8 @@ unsigned vio_dev_lane_each(const struct vio_dev *d, unsigned queue)
 
 struct vio_features vio_dev_offered(const struct vio_dev *d)
 {
-	return vio_features_or(d->type_features, d->wire);
+	const struct vio_dev_elsewhere *e = d->type->elsewhere;
+	return vio_features_or(d->type_features, e ? vio_features_and(d->wire, e->carries) : d->wire);
 }
 
 const char *vio_dev_features_refused(struct vio_dev *d, struct vio_features f)
@@ -143,6 +144,15 @@ static uint64_t queue_memory(const struct vio_dev *d, const struct vio_mem *mem,
 	return bytes;
 }
 
+static const char *start_elsewhere(struct vio_dev *d, unsigned i, uint32_t base)
+{
+	const char *why = d->type->elsewhere->start(d, i, base);
+
+	if (!why)
+		d->queue[i].state = VIO_QUEUE_ELSEWHERE;
+	return why;
+}
+
 const char *vio_dev_queue_start(struct vio_dev *d, unsigned i, const struct vio_queue_start *s)
 {
 	struct vio_dev_queue *dq = &d->queue[i];
@@ -153,6 +163,8 @@ const char *vio_dev_queue_start(struct vio_dev *d, unsigned i, const struct vio_
 		return "the queue was started before guest memory was given";
 	if (s->place.size == 0 || s->place.size > d->queue_size_max)
 		return "the queue's size is zero, or larger than the device offers";
+	if (d->type->elsewhere)
+		return start_elsewhere(d, i, s->base);
 	dq->memory_bytes = queue_memory(d, d->mem, s->place.size);
 	dq->memory = d->port->alloc(d->port_arg, (size_t)dq->memory_bytes);
 	if (!dq->memory)
@@ -313,12 +325,23 @@ static bool serving(const struct vio_dev_queue *dq)
 	return dq->state == VIO_QUEUE_STARTED && !dq->ring.broken;
 }
 
+/* A turn of a queue that has no ring here. */
+static bool turn_elsewhere(struct vio_dev *d, unsigned i)
+{
+	struct vio_dev_queue *dq = &d->queue[i];
+
+	dq->wake_sent = false;
+	if (dq->state == VIO_QUEUE_ELSEWHERE)
+		d->type->elsewhere->kick(d, i);
+	return false;
+}
+
 bool vio_dev_queue_turn(struct vio_dev *d, unsigned i)
 {
 	struct vio_dev_queue *dq = &d->queue[i];
 
-	if (dq->state == VIO_QUEUE_STOPPED)
-		return false;
+	if (dq->state < VIO_QUEUE_STARTED)
+		return turn_elsewhere(d, i);
 	if (serving(dq))
 		vio_devq_quiet(&dq->ring);
 	serve(d, i);
@@ -332,7 +355,7 @@ bool vio_dev_queue_poll(struct vio_dev *d, unsigned i)
 {
 	struct vio_dev_queue *dq = &d->queue[i];
 
-	if (dq->state == VIO_QUEUE_STOPPED)
+	if (dq->state < VIO_QUEUE_STARTED)
 		return false;
 	uint64_t before = dq->ring.stats.chains;
 	dq->in_turn = true;
@@ -361,7 +384,10 @@ void vio_dev_queue_stop(struct vio_dev *d, unsigned i, bool cancel, vio_stopped_
 {
 	struct vio_dev_queue *dq = &d->queue[i];
 
-	if (dq->state == VIO_QUEUE_STOPPED) {
+	if (dq->state < VIO_QUEUE_STARTED) {
+		if (dq->state == VIO_QUEUE_ELSEWHERE)
+			dq->base = d->type->elsewhere->stop(d, i, cancel);
+		dq->state = VIO_QUEUE_STOPPED;
 		stopped(arg, i, dq->base);
 		return;
 	}
@@ -386,7 +412,7 @@ uint32_t vio_dev_queue_set_mem(struct vio_dev *d, unsigned i, struct vio_mem *me
 {
 	struct vio_dev_queue *dq = &d->queue[i];
 
-	if (dq->state == VIO_QUEUE_STOPPED)
+	if (dq->state < VIO_QUEUE_STARTED)
 		return 0;
 	vio_devq_set_mem(&dq->ring, mem, gone);
 	dq->told_miss = false;

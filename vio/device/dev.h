@@ -28,6 +28,19 @@ enum vio_backend_kind {
 	VIO_BACKEND_PAGES, VIO_BACKEND_EVENTS, VIO_BACKEND_DIAL
 };
 
+/*
+ * Queues that another process serves (vio/vhost/remote.h): never popped here.  A queue that runs is then VIO_QUEUE_ELSEWHERE,
+ * and a turn of it is a kick.  Home thread.
+ */
+struct vio_dev_elsewhere {
+	struct vio_features carries;	/* device-independent features that whoever serves the queues has: no others are offered */
+	/* Serve it from base on: d->queue[queue] has its size and addresses, which lie in d->mem.  NULL, or why not. */
+	const char *(*start)(struct vio_dev *d, unsigned queue, uint32_t base);
+	/* Nothing is in flight any more; where it stands.  drop: the driver has gone. */
+	uint32_t (*stop)(struct vio_dev *d, unsigned queue, bool drop);
+	void (*kick)(struct vio_dev *d, unsigned queue);
+};
+
 struct vio_dev_type {
 	const char *name;		/* "blk": the subcommand, the test, the fuzz target */
 	uint32_t id;
@@ -48,6 +61,7 @@ struct vio_dev_type {
 	unsigned (*lane)(const struct vio_dev *d, unsigned queue);
 	bool no_replay;			/* what a back end that died had in flight is lost, as on a network: no in-flight region */
 	enum vio_backend_kind backend;
+	const struct vio_dev_elsewhere *elsewhere;	/* NULL: queues are served here; otherwise there are none of the queue hooks below */
 
 	/*
 	 * Home thread.  open sets d->queues, drops from d->type_features what these options do not have and fills the config
@@ -113,7 +127,8 @@ struct vio_dev_rate {
 	uint64_t paid;			/* atomic: all that was done is paid off at this time */
 };
 
-enum vio_queue_state { VIO_QUEUE_STOPPED, VIO_QUEUE_STARTED, VIO_QUEUE_STOPPING };
+/* The last two have a ring here. */
+enum vio_queue_state { VIO_QUEUE_STOPPED, VIO_QUEUE_ELSEWHERE, VIO_QUEUE_STARTED, VIO_QUEUE_STOPPING };
 
 typedef void vio_stopped_fn(void *arg, unsigned queue, uint32_t base);
 
@@ -289,6 +304,8 @@ enum { VIO_PENDING_RESET = 1, VIO_PENDING_SUSPEND = 2 };
 /* 0 resets; the status reads 0 when the reset is done, which is at once unless a back end needs time (port->config tells). */
 void vio_dev_set_status(struct vio_dev *d, uint8_t status);
 uint8_t vio_dev_status(const struct vio_dev *d);
+/* For types: nothing but a reset helps any more; why is a sentence that stays until then.  Said once. */
+void vio_dev_needs_reset(struct vio_dev *d, const char *why);
 void vio_dev_set_driver_features(struct vio_dev *d, struct vio_features f);
 
 /* Queue registers (4.1.4.3, 4.2.2): ignored while the queue is live. */

@@ -10,7 +10,7 @@
 
 static void settle(struct vio_dev *d);
 
-static void give_up(struct vio_dev *d, const char *why)
+void vio_dev_needs_reset(struct vio_dev *d, const char *why)
 {
 	if (d->status & VIO_S_NEEDS_RESET)
 		return;
@@ -80,7 +80,7 @@ static void start_if_may(struct vio_dev *d, unsigned i)
 	if (!why)
 		return;
 	d->queue[i].ring.broken = why;
-	give_up(d, why);
+	vio_dev_needs_reset(d, why);
 }
 
 static void start_live(struct vio_dev *d)
@@ -189,7 +189,7 @@ static void settle(struct vio_dev *d)
 static void stop_queues(struct vio_dev *d, bool cancel)
 {
 	for (unsigned i = 0; i < d->queues; i++)
-		if (d->queue[i].state == VIO_QUEUE_STARTED || (cancel && d->queue[i].state == VIO_QUEUE_STOPPING))
+		if (d->queue[i].state != VIO_QUEUE_STOPPED && (cancel || d->queue[i].state != VIO_QUEUE_STOPPING))
 			vio_dev_queue_stop(d, i, cancel, queue_stopped, d);
 	settle(d);
 }

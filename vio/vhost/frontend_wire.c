@@ -37,6 +37,13 @@ void vio_front_close(int *fd)
 	*fd = -1;
 }
 
+void vio_front_hang_up(struct vio_vhost_front *f, int *fd)
+{
+	if (*fd >= 0 && f->closing)
+		f->closing(f->closing_arg, *fd);
+	vio_front_close(fd);
+}
+
 bool vio_front_fail(struct vio_vhost_front *f, const char *how, ...)
 {
 	va_list args;
@@ -46,8 +53,8 @@ bool vio_front_fail(struct vio_vhost_front *f, const char *how, ...)
 	vsnprintf(f->why, sizeof f->why, how, args);
 	va_end(args);
 	f->broken = true;
-	vio_front_close(&f->sock);
-	vio_front_close(&f->channel);
+	vio_front_hang_up(f, &f->sock);
+	vio_front_hang_up(f, &f->channel);
 	vio_vhost_message_close(&f->in);
 	return false;
 }
@@ -230,17 +237,17 @@ bool vio_front_ask_u64(struct vio_vhost_front *f, uint32_t request, uint64_t *v)
 /* IOMMU misses are answered with the page around the address: device addresses stand for themselves, uva does not. */
 static bool front_translate(struct vio_vhost_front *f, const struct vio_vhost_iotlb *miss)
 {
-	const struct vio_vhost_memory *m = f->o.memory;
-	uint64_t at = miss->iova - m->gpa;
+	const struct vio_front_region *r = vio_front_region(f, miss->iova);
 	struct vio_vhost_iotlb t = { .perm = VIO_MEM_RW, .type = VIO_IOTLB_UPDATE };
 	bool ack = vio_front_uses(f, VIO_VHOST_F_REPLY_ACK);
 
-	if (miss->type != VIO_IOTLB_MISS || at >= m->size)
+	if (miss->type != VIO_IOTLB_MISS || !r)
 		return false;
+	uint64_t at = miss->iova - r->gpa;
 	at -= at % VIO_DIRTY_PAGE;
-	t.iova = m->gpa + at;
-	t.uva = (uint64_t)(uintptr_t)m->base + at;
-	t.size = m->size - at < VIO_DIRTY_PAGE ? m->size - at : VIO_DIRTY_PAGE;
+	t.iova = r->gpa + at;
+	t.uva = (uint64_t)(uintptr_t)r->host + at;
+	t.size = r->size - at < VIO_DIRTY_PAGE ? r->size - at : VIO_DIRTY_PAGE;
 	if (!front_request(f, VIO_MSG_IOTLB_MSG, ack ? VIO_VHOST_NEED_REPLY : 0, &t, sizeof t, NULL, 0,
 	    vio_front_now() + f->o.patience_ns))
 		return false;
@@ -283,7 +290,7 @@ static void front_serve_channel(struct vio_vhost_front *f)
 		case VIO_GOT_PART:
 			return;
 		case VIO_GOT_END:	/* of the channel alone; the connection is told by its own socket */
-			vio_front_close(&f->channel);
+			vio_front_hang_up(f, &f->channel);
 			vio_vhost_message_close(&f->in);
 			return;
 		case VIO_GOT_NONSENSE:
