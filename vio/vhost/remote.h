@@ -71,7 +71,10 @@ int vio_remote_call_fd(const struct vio_remote *r, unsigned queue);
 /* Is the call watched for here, and told the transport (port->used)?  Yes until this says no.  False with errno. */
 bool vio_remote_watch_call(struct vio_remote *r, unsigned queue, bool here);
 
-/* After VIO_REMOTE_LOST: a socket (ours to close) on which another back end listens.  False: why (512 bytes) says why not. */
+/*
+ * A socket (ours to close) to another back end, which goes on where the last one was; if that one is still there, it is let go.
+ * False: why (512 bytes) says why not.
+ */
 bool vio_remote_again(struct vio_remote *r, int fd, char *why);
 /* Why there is no back end now, or NULL. */
 const char *vio_remote_lost(const struct vio_remote *r);

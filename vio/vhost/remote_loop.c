@@ -203,10 +203,15 @@ static void lost(struct vio_remote *r)
 
 bool vio_remote_again(struct vio_remote *r, int fd, char *why)
 {
-	if (!r->dev || !r->lost) {
-		snprintf(why, VIO_FRONT_WHY, "The device has a back end.");
+	if (!r->dev) {
+		snprintf(why, VIO_FRONT_WHY, "The device is not open.");
 		close(fd);
 		return false;
+	}
+	if (!r->lost) {			/* its process may be known to have died before its socket tells */
+		vio_front_fail(r->f, "Another back end takes over.");
+		vio_loop_untask(r->o.loop, &r->settle);
+		settled(r);
 	}
 	if (try(r, NULL, fd))
 		return true;
