@@ -162,6 +162,10 @@ static void open_queue(struct vmm_device *d, unsigned i)
 {
 	struct vmm_queue *q = &d->queue[i];
 
+	if (d->remote) {
+		q->kick.fd = vio_remote_kick_fd(d->remote, i);
+		return;
+	}
 	q->kick = (struct vio_watch){ .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .events = EPOLLIN, .ready = kicked, .arg = q };
 	if (q->kick.fd >= 0 && !vio_loop_watch(d->loop, &q->kick)) {
 		close(q->kick.fd);
@@ -207,6 +211,7 @@ void vmm_device_prepare(struct vmm_device *d, struct vmm *m, const struct vmm_at
 	d->dev = a->dev;
 	d->loop = a->loop;
 	d->port_arg = port_arg;
+	d->remote = a->remote;
 	d->news = a->news;
 	d->news_arg = a->news_arg;
 	d->calls_task = (struct vio_task){ .fn = run_calls, .arg = d };
@@ -274,7 +279,7 @@ static void detach(void *arg)
 		struct vmm_queue *q = &d->queue[i];
 		vio_loop_untask(d->loop, &q->turn);
 		vio_loop_untimer(d->loop, &q->alarm);
-		if (q->kick.fd < 0)
+		if (q->kick.fd < 0 || d->remote)
 			continue;
 		vio_loop_unwatch(d->loop, &q->kick);
 		close(q->kick.fd);
@@ -319,4 +324,26 @@ void vmm_devices_adopt(struct vmm *m)
 {
 	for (struct vmm_device *d = m->devices; d; d = d->next)
 		vmm_ask(d->loop, adopt, d);
+}
+
+struct logging { struct vmm_device *d; bool on, ok; char *why; };
+
+static void log_remote(void *arg)
+{
+	struct logging *l = arg;
+	l->ok = vio_remote_log(l->d->remote, l->on, &l->d->written, &l->d->written_bytes, l->why);
+	if (!l->on || !l->ok)
+		l->d->written = NULL;
+}
+
+bool vmm_devices_log(struct vmm *m, bool on, char *why)
+{
+	for (struct vmm_device *d = m->devices; d; d = d->next) {
+		struct logging l = { .d = d, .on = on, .ok = true, .why = why };
+		if (d->remote && (on || d->written))
+			vmm_ask(d->loop, log_remote, &l);
+		if (!l.ok)
+			return false;
+	}
+	return true;
 }

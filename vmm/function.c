@@ -11,6 +11,8 @@ struct function {
 	unsigned vectors;
 	struct vmm_range bar;		/* BAR 0 */
 	uint64_t first_base;		/* where it is put at the beginning */
+	bool *wired;			/* of a remote device, by queue: is its call the message of queue_vector[] now? */
+	uint16_t *wired_to;		/* and which vector's it is */
 	uint64_t hooked;		/* where BAR 0 was when notifications were hooked; 0: they are not */
 };
 #define SELF(d) ((struct function *)(d))
@@ -35,6 +37,33 @@ static void vector_changed(void *arg, unsigned i)
 
 	if (!v->masked && v->address)
 		vmm_msi_set(&f->msi[i], v->address, v->data);
+}
+
+/*
+ * A remote device's calls go to the guest without passing here as long as nothing masks them; otherwise the loop watches them, and
+ * they are pending as the specification has it.
+ */
+static void rewire_queue(struct function *f, unsigned queue, bool off)
+{
+	uint16_t vector = f->p.queue_vector[queue];
+	bool on = !off && vector < f->vectors && vio_pci_vector_open(&f->p, vector) && f->msi[vector].fd >= 0;
+	int call = vio_remote_call_fd(f->d.remote, queue);
+
+	if (f->wired[queue] == on && (!on || f->wired_to[queue] == vector))
+		return;
+	if (f->wired[queue])
+		vmm_msi_also(&f->msi[f->wired_to[queue]], call, false);
+	f->wired[queue] = on;
+	f->wired_to[queue] = vector;
+	vio_remote_watch_call(f->d.remote, queue, !on);
+	if (on)
+		vmm_msi_also(&f->msi[vector], call, true);
+}
+
+static void rewire(struct function *f, bool off)
+{
+	for (unsigned i = 0; f->d.remote && i < f->d.dev->queues; i++)
+		rewire_queue(f, i, off);
 }
 
 static void hook(struct function *f, bool on)
@@ -78,12 +107,19 @@ static const struct vio_pci_ops ops = {
 struct access { struct function *f; uint64_t at, value; unsigned width; };
 
 static void bar_read_here(void *arg) { struct access *a = arg; a->value = vio_pci_read(&a->f->p, a->at, a->width); }
-static void bar_write_here(void *arg) { struct access *a = arg; vio_pci_write(&a->f->p, a->at, a->width, a->value); }
+static void bar_write_here(void *arg)
+{
+	struct access *a = arg;
+
+	vio_pci_write(&a->f->p, a->at, a->width, a->value);
+	rewire(a->f, false);
+}
 static void config_read_here(void *arg) { struct access *a = arg; a->value = vio_pci_config_read(&a->f->p, (uint32_t)a->at, a->width); }
 static void config_write_here(void *arg)
 {
 	struct access *a = arg;
 	vio_pci_config_write(&a->f->p, (uint32_t)a->at, a->width, (uint32_t)a->value);
+	rewire(a->f, false);
 }
 
 static uint64_t ask(struct function *f, void (*fn)(void *), uint64_t at, unsigned width, uint64_t value)
@@ -110,6 +146,7 @@ static void reset(struct vmm_device *d)
 {
 	struct function *f = SELF(d);
 
+	rewire(f, true);
 	/* The function level reset, which is what a conventional one does to a function. */
 	vio_pci_config_write(&f->p, f->p.express_at + 8u, 2, 0x8000);
 	place_bars(f);
@@ -119,6 +156,7 @@ static void detach(struct vmm_device *d)
 {
 	struct function *f = SELF(d);
 
+	rewire(f, true);
 	vio_pci_config_write(&f->p, VIO_PCI_COMMAND, 2, 0);
 	moved(f);
 	intx(f, false);
@@ -126,10 +164,20 @@ static void detach(struct vmm_device *d)
 		vmm_msi_free(&f->msi[i]);
 	free(f->vector);
 	free(f->msi);
+	free(f->wired);
+	free(f->wired_to);
 }
 
 static size_t save(struct vmm_device *d, void *to, size_t room) { return vio_pci_save(&SELF(d)->p, to, room); }
-static const char *load(struct vmm_device *d, const void *from, size_t n) { return vio_pci_load(&SELF(d)->p, from, n); }
+
+static const char *load(struct vmm_device *d, const void *from, size_t n)
+{
+	const char *why = vio_pci_load(&SELF(d)->p, from, n);
+
+	if (!why)
+		rewire(SELF(d), false);
+	return why;
+}
 
 const struct vmm_wire_ops vmm_function_ops = { .features = vio_pci_features, .port = &vio_pci_port, .turn = turn, .reset = reset,
 	.detach = detach, .save = save, .load = load };
@@ -152,7 +200,8 @@ struct vmm_device *vmm_function_new(struct vmm *m, const struct vmm_attach *a, c
 		vio_refuse(why, "this architecture's machine knows no hot plug: add %s when the machine starts", a->name);
 		goto out;
 	}
-	if (!f || !(f->vector = calloc(vectors, sizeof *f->vector)) || !(f->msi = calloc(vectors, sizeof *f->msi))) {
+	if (!f || !(f->vector = calloc(vectors, sizeof *f->vector)) || !(f->msi = calloc(vectors, sizeof *f->msi)) ||
+	    !(f->wired = calloc(vectors, sizeof *f->wired)) || !(f->wired_to = calloc(vectors, sizeof *f->wired_to))) {
 		vio_refuse(why, "there is no memory for another device");
 		goto out;
 	}
@@ -186,6 +235,8 @@ out:
 			vmm_pci_remove(m, f->d.slot);
 		free(f->vector);
 		free(f->msi);
+		free(f->wired);
+		free(f->wired_to);
 	}
 	free(f);
 	return NULL;

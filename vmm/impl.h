@@ -63,7 +63,6 @@ struct vmm_msi {
 	uint32_t requester;		/* bus, device and function of who sends it, as PCI has them */
 	uint64_t address;
 	uint32_t data;
-	bool wired;			/* the eventfd is an irqfd */
 };
 struct vmm_irqs {
 	pthread_mutex_t lock;
@@ -76,8 +75,8 @@ void vmm_irq_close(struct vmm *m);
 void vmm_msi_init(struct vmm *m, struct vmm_msi *i);
 /* Where it goes from now on; any thread. */
 void vmm_msi_set(struct vmm_msi *i, uint64_t address, uint32_t data);
-/* Does the eventfd go to the guest by itself, or does whoever reads it look first?  For masks of what others signal. */
-void vmm_msi_wire(struct vmm_msi *i, bool on);
+/* An eventfd of somebody else's sends the message too, or not any more. */
+void vmm_msi_also(struct vmm_msi *i, int fd, bool on);
 void vmm_msi_send(struct vmm_msi *i);
 void vmm_msi_free(struct vmm_msi *i);
 /* A line that several share: high while any source holds it high.  Any thread. */
@@ -109,13 +108,16 @@ struct vmm_queue {
 	unsigned index;
 	struct vio_task turn;
 	struct vio_timer alarm;
-	struct vio_watch kick;		/* an eventfd that KVM signals; fd -1: none */
+	struct vio_watch kick;		/* an eventfd that KVM signals; fd -1: none.  Of a remote device it is the back end's */
 };
 struct vmm_device {
 	struct vmm *m;
 	char *name;
 	struct vio_dev *dev;
 	struct vio_loop *loop;
+	struct vio_remote *remote;	/* NULL: its queues are served here */
+	uint8_t *written;		/* what its back end wrote, while it is logged: as memory.dirty */
+	uint64_t written_bytes;
 	void *port_arg;			/* of wire->port */
 	unsigned slot;
 	const struct vmm_wire_ops *wire;
@@ -160,6 +162,7 @@ void vmm_device_turn(struct vmm_device *d, unsigned queue);
 void vmm_device_hook(struct vmm_device *d, unsigned queue, uint64_t address, unsigned width, int64_t match, bool on);
 void vmm_device_reset(struct vmm_device *d);	/* home loop; waits till it is done */
 void vmm_devices_adopt(struct vmm *m);		/* memory.mem is another value now */
+bool vmm_devices_log(struct vmm *m, bool on, char *why);	/* what remote devices' back ends write */
 
 /* ---- PCI (pci.c) ---- */
 

@@ -64,12 +64,10 @@ static void route(struct vmm_msi *i)
 	vmm_ioctl(i->m->vm, KVM_SET_GSI_ROUTING, q->table);
 }
 
-static void wire(struct vmm_msi *i, bool on)
+static void wire(const struct vmm_msi *i, int fd, bool on)
 {
-	struct kvm_irqfd f = { .fd = (uint32_t)i->fd, .gsi = i->gsi, .flags = on ? 0 : KVM_IRQFD_FLAG_DEASSIGN };
-
-	if (i->fd >= 0 && i->wired != on && vmm_ioctl(i->m->vm, KVM_IRQFD, &f) >= 0)
-		i->wired = on;
+	struct kvm_irqfd f = { .fd = (uint32_t)fd, .gsi = i->gsi, .flags = on ? 0 : KVM_IRQFD_FLAG_DEASSIGN };
+	vmm_ioctl(i->m->vm, KVM_IRQFD, &f);
 }
 
 /* ---- Messages ---- */
@@ -88,15 +86,17 @@ void vmm_msi_set(struct vmm_msi *i, uint64_t address, uint32_t data)
 		i->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (i->fd >= 0)
 		route(i);
-	if (!known)
-		wire(i, true);
+	if (!known && i->fd >= 0)
+		wire(i, i->fd, true);
 	pthread_mutex_unlock(&q->lock);
 }
 
-void vmm_msi_wire(struct vmm_msi *i, bool on)
+void vmm_msi_also(struct vmm_msi *i, int fd, bool on)
 {
+	if (i->fd < 0)
+		return;			/* it has no route yet */
 	pthread_mutex_lock(&i->m->irqs.lock);
-	wire(i, on);
+	wire(i, fd, on);
 	pthread_mutex_unlock(&i->m->irqs.lock);
 }
 
@@ -115,7 +115,7 @@ void vmm_msi_free(struct vmm_msi *i)
 	if (i->fd < 0)
 		return;
 	pthread_mutex_lock(&q->lock);
-	wire(i, false);
+	wire(i, i->fd, false);
 	if ((e = entry_of(q, i->gsi)))
 		*e = q->table->entries[--q->table->nr];
 	q->used[i->gsi / 8] &= (uint8_t)~(1 << i->gsi % 8);

@@ -18,6 +18,7 @@
 #include <vio/device/dev.h>
 #include <vio/host/loop.h>
 #include <vio/host/why.h>
+#include <vio/vhost/remote.h>
 #include <vmm/boot.h>
 
 struct vmm;
@@ -59,6 +60,7 @@ struct vmm_attach {
 	struct vio_dev *dev;		/* open, no queue started; loop's */
 	struct vio_loop *loop;		/* the home thread of the device */
 	unsigned slot;			/* 0: the next free one */
+	struct vio_remote *remote;	/* whose queues are served elsewhere (vio/vhost/remote.h): their eventfds are KVM's; NULL: here */
 	void (*news)(void *arg, enum vmm_device_news news);	/* in the device's loop; may be NULL */
 	void *news_arg;
 };

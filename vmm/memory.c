@@ -110,7 +110,7 @@ bool vmm_memory_log(struct vmm *m, bool on, char *why)
 		return false;
 	vmm_devices_adopt(m);
 	free(before);		/* nobody has the old value any more */
-	return true;
+	return vmm_devices_log(m, on, why);
 }
 
 static bool region_written(struct vmm *m, unsigned i, uint8_t *bits, char *why)
@@ -129,6 +129,14 @@ static bool region_written(struct vmm *m, unsigned i, uint8_t *bits, char *why)
 	return ok;
 }
 
+/* Devices set bits meanwhile. */
+static void take_bits(uint8_t *to, uint8_t *from, uint64_t bytes)
+{
+	for (uint64_t k = 0; k < bytes; k++)
+		if (__atomic_load_n(&from[k], __ATOMIC_RELAXED))
+			to[k] |= __atomic_exchange_n(&from[k], 0, __ATOMIC_ACQ_REL);
+}
+
 bool vmm_memory_written(struct vmm *m, uint8_t *bits, char *why)
 {
 	struct vmm_memory *y = &m->memory;
@@ -136,9 +144,10 @@ bool vmm_memory_written(struct vmm *m, uint8_t *bits, char *why)
 	for (unsigned i = 0; i < y->regions; i++)
 		if (!region_written(m, i, bits, why))
 			return false;
-	for (uint64_t k = 0; k < y->dirty_bytes; k++)
-		if (__atomic_load_n(&y->dirty[k], __ATOMIC_RELAXED))
-			bits[k] |= __atomic_exchange_n(&y->dirty[k], 0, __ATOMIC_ACQ_REL);
+	take_bits(bits, y->dirty, y->dirty_bytes);
+	for (struct vmm_device *d = m->devices; d; d = d->next)
+		if (d->written)
+			take_bits(bits, d->written, d->written_bytes < y->dirty_bytes ? d->written_bytes : y->dirty_bytes);
 	return true;
 }
 

@@ -96,6 +96,8 @@ uint64_t vio_pci_read(struct vio_pci_dev *p, uint64_t at, unsigned width);
 void vio_pci_write(struct vio_pci_dev *p, uint64_t at, unsigned width, uint64_t value);
 /* Where in BAR 0 a notification of the queue is written, for who hooks the address itself. */
 uint32_t vio_pci_notify_at(const struct vio_pci_dev *p, unsigned queue);
+/* Does a message of this vector go out at once, for who sends it himself?  Changes only in config space and BAR writes, and in loads. */
+bool vio_pci_vector_open(const struct vio_pci_dev *p, unsigned vector);
 /* vio_dev_queue_turn(), unless the function may not be bus master. */
 bool vio_pci_turn(struct vio_pci_dev *p, unsigned queue);
 /*

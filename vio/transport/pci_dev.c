@@ -15,6 +15,11 @@ static bool masked(const struct vio_pci_dev *p, const struct vio_pci_vector *v)
 	    !(__atomic_load_n(&p->command, __ATOMIC_SEQ_CST) & VIO_PCI_COMMAND_MASTER);
 }
 
+bool vio_pci_vector_open(const struct vio_pci_dev *p, unsigned vector)
+{
+	return vector < p->o.vectors && msix_on(p) && !masked(p, &p->o.vector[vector]);
+}
+
 /* What is pending goes out if nothing masks it (any more).  A mask that comes meanwhile finds it sent, or still pending. */
 void vio_pci_unmasked(struct vio_pci_dev *p, unsigned vector)
 {
