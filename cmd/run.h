@@ -8,6 +8,8 @@
 #define VIO_CMD_RUN_H
 #include "control.h"
 #include "run_words.h"
+#include <vio/vhost/remote.h>
+#include <vmm/isolate.h>
 #include <vmm/machine.h>
 
 enum { RUN_UNITS = 32 };
@@ -19,6 +21,12 @@ struct run_unit {
 	struct vmm_device *attached;
 	bool leaving;
 	struct run *run;
+	/* run_far.c's, of a device that another process serves. */
+	struct vio_service far;
+	struct vio_dev_type far_type;
+	struct vio_remote *remote;	/* in the unit's loop; NULL: served here */
+	struct vmm_isolate *isolate;	/* its process, if it is ours */
+	int far_fd;
 };
 
 struct run_serial;
@@ -61,6 +69,13 @@ bool run_unit_plug(struct run *r, const char *type, const char *words, const cha
 struct run_unit *run_unit_named(struct run *r, const char *name);
 /* The guest has it no longer: it stops, flushes, closes. */
 void run_unit_leave(struct run_unit *u);
+
+/* ---- run_far.c ---- */
+
+/* The unit's service is another process, which is started if need be.  False: why, and nothing is left. */
+bool run_far_prepare(struct run_unit *u, char *why);
+/* The unit is closed: so ends its process. */
+void run_far_end(struct run_unit *u);
 
 /* ---- run_serial.c ---- */
 

@@ -19,7 +19,8 @@ static void news(void *arg, enum vmm_device_news what)
 
 static bool attach(struct run *r, struct run_unit *u, char *why)
 {
-	const struct vmm_attach a = { .name = u->unit.id, .dev = u->unit.dev, .loop = u->unit.loop, .news = news, .news_arg = u };
+	const struct vmm_attach a = { .name = u->unit.id, .dev = u->unit.dev, .loop = u->unit.loop, .remote = u->remote,
+		.news = news, .news_arg = u };
 
 	u->attached = vmm_attach(r->m, &a, why);
 	return u->attached;
@@ -39,6 +40,7 @@ static void forget(struct run *r, struct run_unit *u)
 		i++;
 	memmove(&r->unit[i], &r->unit[i + 1], (r->units - i - 1) * sizeof *r->unit);
 	r->units--;
+	run_far_end(u);
 	free_unit(u);
 }
 
@@ -64,14 +66,11 @@ static struct run_unit *new_unit(struct run *r, struct run_device *d, char *why)
 /* Started and attached; it can be asked from now on. */
 static bool bring_in(struct run *r, struct run_device *d, char *why)
 {
-	if (!d->service) {
-		run_device_free(d);
-		return vio_refuse(why, "back ends in other processes are not there yet: leave --vhost-user out");
-	}
 	struct run_unit *u = new_unit(r, d, why);
 	if (!u)
 		return false;
-	if (!vio_unit_start(&u->unit, why)) {
+	bool far = !u->device.service || r->words.isolate;
+	if ((far && !run_far_prepare(u, why)) || !vio_unit_start(&u->unit, why)) {
 		forget(r, u);
 		return false;
 	}
@@ -87,8 +86,6 @@ static bool bring_in(struct run *r, struct run_device *d, char *why)
 
 bool run_units_open(struct run *r, char *why)
 {
-	if (r->words.isolate)
-		return vio_refuse(why, "devices in processes of their own are not there yet: leave --isolate out");
 	for (unsigned i = 0; i < r->words.devices; i++)
 		if (!bring_in(r, &r->words.device[i], why))
 			return false;
