@@ -7,6 +7,10 @@
 /* KVM's own requests, of descriptors that are open: vCPUs, interrupts, notifications, memory. */
 static const struct vio_sandbox_call kvm[] = { { SYS_ioctl, VIO_CALL_BITS, 1, 0xff00, 0xae00 }, { .call = -1 } };
 
+/* And where devices have processes of their own: to see them end. */
+static const struct vio_sandbox_call processes[] = { { .call = SYS_wait4 }, { .call = SYS_poll }, { .call = SYS_pidfd_send_signal },
+	{ .call = -1 } };
+
 bool run_confine(struct run *r, char *why)
 {
 	enum { GRANTED = 32 };		/* folders a unit may need */
@@ -17,6 +21,8 @@ bool run_confine(struct run *r, char *why)
 	if (!o.folder)
 		return vio_refuse(why, "there is no memory for so many devices");
 	vio_sandbox_calls(&o, kvm);
+	if (r->words.isolate)
+		vio_sandbox_calls(&o, processes);
 	for (unsigned i = 0; i < r->units; i++)
 		vio_unit_grant(&r->unit[i]->unit, &o);
 	run_serial_grant(r->serial, &o);

@@ -46,7 +46,7 @@ static bool open_far(struct vio_unit *unit, struct vio_loop *const *loops, unsig
 	const struct run_device *d = &u->device;
 	struct vio_fs_config fs;
 	struct vio_remote_options o = { .like = vio_dev_type_named(d->type), .path = d->socket, .fd = u->far_fd, .loop = loops[0],
-		.queues = (uint16_t)d->queues, .queue_size = (uint16_t)d->queue_size, .reconnect = u->isolate, .news = on_news, .arg = unit };
+		.queues = (uint16_t)d->queues, .queue_size = (uint16_t)d->queue_size, .reconnect = u->isolate && u->run->words.no_sandbox, .news = on_news, .arg = unit };
 
 	(void)loop_count;
 	if (fs_config(d, &fs)) {
@@ -94,8 +94,8 @@ static void process_news(void *arg, enum vmm_isolate_news news, int fd, const ch
 
 	if (news == VMM_ISOLATE_STARTED)
 		vmm_ask(u->unit.loop, come_again, &a);
-	else
-		vio_say(u->said, "%s", why);
+	else if (!u->leaving && !u->run->stopping)
+		vio_say("vio run", "%s", why);
 }
 
 static bool start_process(struct run_unit *u, char *why)
@@ -107,7 +107,7 @@ static bool start_process(struct run_unit *u, char *why)
 		    d->name);
 	run_device_fd(d, VMM_ISOLATE_FD);
 	/* A confined machine starts no program: there a device whose process has died needs a reset, and stays without. */
-	struct vmm_isolate_options o = { .argv = d->argv, .name = u->said, .restart = u->run->words.no_sandbox, .loop = u->run->process.loop,
+	struct vmm_isolate_options o = { .argv = d->argv, .name = d->name, .restart = u->run->words.no_sandbox, .loop = u->run->process.loop,
 		.news = process_news, .arg = u };
 	u->isolate = vmm_isolate_start(&o, &u->far_fd, why);
 	return u->isolate;

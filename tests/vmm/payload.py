@@ -288,7 +288,7 @@ class Run(Machine):
 		self.control = place.file("control")
 
 	def press(self):
-		self.place.run(self.vio, "ctl", self.control, "key", "keys=b")
+		self.place.run(self.vio, "ctl", self.control + (".input0" if "--isolate" in self.options else ""), "key", "keys=b")
 
 	def run(self):
 		f = self.place.file
