@@ -54,7 +54,7 @@ void vmm_bus_write(struct vmm_bus *b, uint64_t address, unsigned width, uint64_t
 
 /* ---- Interrupts (irq.c) ---- */
 
-enum { VMM_LINES = 32, VMM_ROUTES = 1024 };
+enum { VMM_LINES = 32, VMM_ROUTES = 2304 };
 /* A message: route, irqfd, and the eventfd that sends it. */
 struct vmm_msi {
 	struct vmm *m;
@@ -69,6 +69,7 @@ struct vmm_irqs {
 	struct kvm_irq_routing *table;	/* room for VMM_ROUTES; sorted as they came */
 	uint32_t asserted[VMM_LINES];	/* by whom: a bit a source */
 	uint8_t used[VMM_ROUTES / 8];	/* GSIs of messages */
+	bool told;			/* that there are no descriptors left */
 };
 bool vmm_irq_open(struct vmm *m, char *why);
 void vmm_irq_close(struct vmm *m);

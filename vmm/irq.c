@@ -3,6 +3,7 @@
  *
  * KVM takes all routes at once, so a message's is only set when it has changed.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -72,6 +73,22 @@ static void wire(const struct vmm_msi *i, int fd, bool on)
 
 /* ---- Messages ---- */
 
+/* There is one for each vector of as many devices as fit, but descriptors may run out. */
+static void open_message(struct vmm_msi *i)
+{
+	struct vmm_irqs *q = &i->m->irqs;
+
+	if (!take_gsi(q, &i->gsi))
+		return;
+	i->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (i->fd >= 0)
+		return;
+	q->used[i->gsi / 8] &= (uint8_t)~(1 << i->gsi % 8);
+	if (!q->told)
+		fprintf(stderr, "vio: an interrupt of a device is lost: %s; raise the limit of open files (ulimit -n)\n", strerror(errno));
+	q->told = true;
+}
+
 void vmm_msi_set(struct vmm_msi *i, uint64_t address, uint32_t data)
 {
 	struct vmm_irqs *q = &i->m->irqs;
@@ -82,8 +99,8 @@ void vmm_msi_set(struct vmm_msi *i, uint64_t address, uint32_t data)
 	pthread_mutex_lock(&q->lock);
 	i->address = address;
 	i->data = data;
-	if (!known && take_gsi(q, &i->gsi))
-		i->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (!known)
+		open_message(i);
 	if (i->fd >= 0)
 		route(i);
 	if (!known && i->fd >= 0)

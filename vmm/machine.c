@@ -175,7 +175,6 @@ bool vmm_reset(struct vmm *m, char *why)
 	m->pci.up = m->pci.down = 0;
 	pthread_mutex_unlock(&m->pci.lock);
 	__atomic_store_n(&m->ejected, 0, __ATOMIC_SEQ_CST);
-	memset(m->memory.base, 0, 4096);	/* what is left of a crash is no news */
 	if (!vmm_arch_boot(m, why))
 		return false;
 	if (running)
