@@ -230,6 +230,14 @@ bool vio_remote_revive(struct vio_remote *r)
 	return r->o.path && try(r, r->o.path, -1);
 }
 
+void vio_remote_give_up(struct vio_remote *r, const char *why)
+{
+	if (!r->dev || !r->lost || r->given_up)
+		return;
+	snprintf(r->why, sizeof r->why, "%s", why);
+	give_up(r);
+}
+
 const char *vio_remote_lost(const struct vio_remote *r) { return r->lost ? r->why : NULL; }
 
 /* ---- what came of it ---- */
