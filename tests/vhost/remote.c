@@ -170,6 +170,31 @@ static void offers(void **state)
 	rig_stop(&r);
 }
 
+/* The protocol has no word for it: a back end that refuses what is too large is asked for less. */
+static void queue_sizes(void **state)
+{
+	static const struct { uint16_t asked, has, is; } rows[] = { { 0, 0, 128 }, { 0, 256, 256 }, { 0, 64, 64 }, { 1024, 512, 512 }, { 32, 256, 32 } };
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct rig r;
+		struct drive d;
+		rig_start(&r, (struct rig_options){ 0 });
+		if (rows[i].has)
+			r.dev->queue_size_max = rows[i].has;	/* no queue has been started */
+		drive_begin(&d, true);
+		d.m.o.fd = rig_connect(&r);
+		d.m.o.queue_size = rows[i].asked;
+		if (machine_plug(&d.m))
+			fail_msg("%s", d.m.why);
+		assert_int_equal(d.m.wire.port.ops->queue_max(&d.m.wire.port, 0), rows[i].is);
+		drive_must_start(&d, 0);
+		works(&d);
+		machine_end(&d.m);
+		rig_stop(&r);
+	}
+}
+
 static void suspends(void **state)
 {
 	struct rig r;
@@ -603,6 +628,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(every_way, "a driver works with a device elsewhere: split and packed, with and without parts of the protocol"),
 		T(offers, "what an eventfd or a plain guest address can't carry is not offered"),
+		T(queue_sizes, "a queue is as large as the back end takes, and no larger than asked for"),
 		T(suspends, "suspended and resumed: split"),
 		TS(suspends, "suspended and resumed: packed", 1),
 		T(resets_a_queue, "a queue is reset and started with another size: split"),

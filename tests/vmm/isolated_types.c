@@ -5,9 +5,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
+#include <vio/spec/fs.h>
 #include <vmm/isolate.h>
 #include "../vhost/machine.h"
 #include "../../examples/guest/guest.h"
@@ -213,6 +217,89 @@ static bool file_holds(const char *name, const char *text)
 	return strstr(bytes, text) != NULL;
 }
 
+/* ---- Back ends that were not written here ---- */
+
+static pid_t start_other(char **argv)
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), 2);
+		execv(argv[0], argv);
+		_exit(127);
+	}
+	return pid;
+}
+
+/* Until somebody listens there, or its process has ended. */
+static bool listens(const char *path, pid_t pid)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+
+	strcpy(a.sun_path, path);
+	for (unsigned i = 0; i < 1000 && waitpid(pid, NULL, WNOHANG) == 0; i++) {
+		if (access(path, F_OK) == 0)
+			return true;
+		usleep(10000);
+	}
+	return false;
+}
+
+static void other(const char *name, drive_fn *fn, char **argv, const char *socket_path)
+{
+	const struct vio_fs_config fs = { .tag = "shared", .num_request_queues = vio_le32_of(1) };
+	struct machine machine;
+
+	if (access(argv[0], X_OK))
+		SKIP_BECAUSE("it is not installed");
+	pid_t pid = start_other(argv);
+	if (!listens(socket_path, pid))
+		SKIP_BECAUSE("it does not start here");
+	m = &machine;
+	machine_begin(m, true);
+	m->o.like = vio_dev_type_named(name);
+	m->o.path = socket_path;
+	m->o.config = &fs;
+	m->o.config_bytes = sizeof fs;
+	const char *no = machine_plug(m);
+	if (no)
+		fail_msg("%s", no);
+	wrong = 0;
+	want_packed = false;
+	for (unsigned round = 0; round < 2; round++) {
+		memcpy(mark, m->used, sizeof mark);
+		fn(&m->wire.port);
+		memcpy(m->used, mark, sizeof mark);
+		if (wrong)
+			fail_msg("%s, round %u: not so: %s; %s", name, round, first_wrong, m->why);
+	}
+	machine_end(m);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+static void storage_daemon(void **state)
+{
+	char blockdev[160], export[200];
+
+	(void)state;
+	snprintf(blockdev, sizeof blockdev, "driver=file,node-name=d,filename=%s/disk", folder);
+	snprintf(export, sizeof export, "type=vhost-user-blk,id=e,node-name=d,writable=on,addr.type=unix,addr.path=%s/qsd", folder);
+	other("blk", drive_blk, (char *[]){ "/usr/bin/qemu-storage-daemon", "--blockdev", blockdev, "--export", export, NULL }, in("qsd"));
+}
+
+static void virtiofsd(void **state)
+{
+	char path[160], source[160];
+
+	(void)state;
+	snprintf(path, sizeof path, "--socket-path=%s/vfs", folder);
+	snprintf(source, sizeof source, "source=%s/share,sandbox=chroot", folder);
+	other("fs", drive_fs, (char *[]){ "/usr/lib/qemu/virtiofsd", path, "-o", source, "-f", NULL }, in("vfs"));
+}
+
 static void test(void **state)
 {
 	const struct device *d = *state;
@@ -230,6 +317,8 @@ int main(void)
 		.initial_state = (void *)(uintptr_t)&devices[i] }
 		ONE(0, "balloon"), ONE(1, "blk"), ONE(2, "console"), ONE(3, "fs"), ONE(4, "input"), ONE(5, "net"), ONE(6, "rng"), ONE(7, "scsi"),
 		ONE(8, "vsock"),
+		T(storage_daemon, "a disk of qemu-storage-daemon's"),
+		T(virtiofsd, "a folder of virtiofsd's, whose tag is told here"),
 	};
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests_name("isolated-types", tests, begin_all, end_all);

@@ -44,27 +44,34 @@ static struct vio_features of_the_type(const struct vio_remote *r)
 	return f;
 }
 
-/* Queues that a device of the type has at the least, and whether GET_QUEUE_NUM counts pairs. */
-static const struct { uint32_t id; uint8_t least; bool pairs; } counts[] = {
-	{ VIO_ID_NET, 2, true },
-	{ VIO_ID_CONSOLE, 2, false },
-	{ VIO_ID_BALLOON, 2, false },
-	{ VIO_ID_SCSI, 3, false },
-	{ VIO_ID_INPUT, 2, false },
-	{ VIO_ID_VSOCK, 3, false },
-	{ VIO_ID_FS, 2, false },
+/* What the protocol does not tell: queues that a device of the type has at the least, whether GET_QUEUE_NUM counts pairs, and entries. */
+static const struct kind { uint32_t id; uint8_t least; bool pairs; uint16_t size; } kinds[] = {
+	{ VIO_ID_NET, 2, true, 1024 },
+	{ VIO_ID_BLK, 1, false, 256 },
+	{ VIO_ID_CONSOLE, 2, false, 256 },
+	{ VIO_ID_RNG, 1, false, 64 },
+	{ VIO_ID_BALLOON, 2, false, 256 },
+	{ VIO_ID_SCSI, 3, false, 256 },
+	{ VIO_ID_INPUT, 2, false, 256 },
+	{ VIO_ID_VSOCK, 3, false, 256 },
+	{ VIO_ID_FS, 2, false, 1024 },
 };
+
+static struct kind kind_of(uint32_t id)
+{
+	for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++)
+		if (kinds[i].id == id)
+			return kinds[i];
+	return (struct kind){ id, 1, false, 256 };
+}
 
 static bool count_queues(struct vio_remote *r, bool control)
 {
-	uint32_t said = r->f->queue_count, least = 1;
+	const struct kind k = kind_of(r->type.id);
+	uint32_t said = r->f->queue_count, least = k.least;
 
-	for (unsigned i = 0; i < sizeof counts / sizeof *counts; i++)
-		if (counts[i].id == r->type.id) {
-			least = counts[i].least;
-			if (counts[i].pairs && said)	/* a control queue is behind the pairs */
-				said = 2 * said + control;
-		}
+	if (k.pairs && said)		/* a control queue is behind the pairs */
+		said = 2 * said + control;
 	r->served = (uint16_t)(said && said < VIO_DEV_QUEUES ? said : VIO_DEV_QUEUES);
 	r->queues = (uint16_t)(r->o.queues ? r->o.queues : said < least ? least + control : said < VIO_DEV_QUEUES ? said : VIO_DEV_QUEUES);
 	if (r->queues > VIO_DEV_QUEUES)
@@ -73,6 +80,23 @@ static bool count_queues(struct vio_remote *r, bool control)
 		if (!vio_front_events(r->f, i))
 			return false;
 	return true;
+}
+
+/* Nor does it tell how large a queue may be: half as large again and again, until it is not refused, where a back end can refuse. */
+static bool measure_queues(struct vio_remote *r)
+{
+	uint32_t size = r->o.queue_size ? r->o.queue_size : kind_of(r->type.id).size;
+
+	for (; size && vio_front_uses(r->f, VIO_VHOST_F_REPLY_ACK); size /= 2) {
+		struct vio_vhost_state num = { 0, size };
+		if (vio_front_tell(r->f, VIO_MSG_SET_VRING_NUM, &num, sizeof num, NULL, 0))
+			break;
+		if (r->f->broken)
+			return false;
+	}
+	r->type.queue_size_max = (uint16_t)size;
+	r->f->why[0] = 0;
+	return size || vio_front_fail(r->f, "The back end refused SET_VRING_NUM whatever the size of the queue.");
 }
 
 /* A back end refuses to read beyond what it has, and does not say how much that is: the most it answers. */
@@ -326,7 +350,6 @@ static void make_type(struct vio_remote *r)
 	r->type = (struct vio_dev_type){
 		.name = like->name, .id = like->id, .needs = like->needs, .config_len = like->config_len,
 		.config_writable = like->config_writable, .instance = sizeof(struct vio_dev), .elsewhere = &r->elsewhere,
-		.queue_size_max = r->o.queue_size ? r->o.queue_size : like->queue_size_max ? like->queue_size_max : 256,
 		.open = remote_open, .close = remote_close, .config = remote_config_written, .features_ok = remote_features_ok,
 		.negotiated = remote_negotiated, .reset = remote_reset,
 	};
@@ -339,7 +362,7 @@ static bool take_stock(struct vio_remote *r)
 		return vio_front_fail(r->f, "The back end does not offer VERSION_1: legacy devices are not driven.");
 	r->elsewhere.carries = carried(r);
 	struct vio_features own = of_the_type(r);
-	if (!count_queues(r, r->type.id == VIO_ID_NET && vio_has(own, VIO_NET_F_CTRL_VQ)) || !measure_config(r))
+	if (!count_queues(r, r->type.id == VIO_ID_NET && vio_has(own, VIO_NET_F_CTRL_VQ)) || !measure_queues(r) || !measure_config(r))
 		return false;
 	vio_remote_config(r);
 	return !r->f->broken;

@@ -36,12 +36,12 @@ enum vio_remote_news {
 };
 
 struct vio_remote_options {
-	const struct vio_dev_type *like;	/* name, id, config space and queue size are those of this type */
+	const struct vio_dev_type *like;	/* name, id and config space are those of this type */
 	const char *path;		/* to connect to; NULL: fd.  Must stay until vio_remote_free(). */
 	int fd;				/* a connected socket, ours to close */
 	struct vio_loop *loop;		/* of the home thread */
 	uint16_t queues;		/* 0: as many as the back end says, or the type has at least */
-	uint16_t queue_size;		/* the most that a driver may choose; 0: the type's */
+	uint16_t queue_size;		/* the most that a driver may choose, unless the back end refuses it; 0: what is usual */
 	struct vio_features without;	/* not offered, nor what needs them: say CTRL_VQ of a back end that leaves it to others */
 	const void *config;		/* the config space of a back end that has none, and what is behind the one it has */
 	uint16_t config_bytes;
