@@ -40,9 +40,11 @@ class Job(Device):
 		("a driver that is unbound and bound finds nothing pressed, and hears the next key", "", ("rebound", "fresh")),
 	)
 
-	def start(self):
+	def programs(self):
 		folder = os.path.dirname(os.path.dirname(self.daemons.program))
-		self.PROGRAMS = (self.daemons.program, os.path.join(folder, "tests/cmd/input_front"), libevdev())
+		return (self.daemons.program, os.path.join(folder, "tests/cmd/input_front"), libevdev())
+
+	def start(self):
 		self.found = []
 		if self.machine:
 			for kind, more in THINGS:

@@ -21,7 +21,7 @@ class Device:
 	WHY_NOT = ""                    # why the other machine can't drive it
 	MODULES = ()                    # the drivers to load; what they need comes with them
 	UML_MODULES = None              # if these are others
-	PROGRAMS = ()                   # programs of this host that the guest needs, with their libraries
+	PROGRAMS = ()                   # see programs()
 	SECONDS = 60                    # for the guest's part
 	ROWS = ()                       # (words, requirement ids, the guest's checks)
 
@@ -40,8 +40,9 @@ class Device:
 		"""Arguments for user-mode Linux."""
 		return []
 
-	def vio(self):
-		"""What vio run needs beside what was served: nothing, mostly."""
+	def programs(self):
+		"""Programs of this host that the guest needs, with their libraries."""
+		return self.PROGRAMS
 
 	def words(self):
 		"""Settings for the guest's script, such as "vio.net_port=80"."""
@@ -113,6 +114,16 @@ def jobs(wanted=None):
 	return {name: importlib.import_module(f"devices.{name}").Job for name in NAMES if not wanted or name in wanted}
 
 
+def root(place, kind, devices):
+	"""The initramfs of a machine with these devices."""
+	drivers, programs = [], []
+	for device in devices:
+		drivers += device.UML_MODULES if kind == "uml" and device.UML_MODULES is not None else device.MODULES
+		programs += device.programs()
+	folder = uml.modules() if kind == "uml" else qemu.kernel()[1]
+	return initramfs.build(place, kind + "-devices", folder, drivers, programs)
+
+
 class DeviceJob:
 	"""All devices that this kind of machine has drivers for; rows as MainJob has them."""
 
@@ -126,23 +137,16 @@ class DeviceJob:
 			device.begin(self.guest)
 
 	def _boot(self):
-		drivers, programs, words = [], [], [f"vio.job=devices vio.devices={','.join(d.name for d in self.devices)}"]
-		for device in self.devices:
-			drivers += device.UML_MODULES if self.kind == "uml" and device.UML_MODULES is not None else device.MODULES
-			programs += device.PROGRAMS
-			words.append(device.words())
-		folder = uml.modules() if self.kind == "uml" else qemu.kernel()[1]
-		name = (self.machine.name if self.machine else self.kind) + "-devices"
-		root = initramfs.build(self.place, name, folder, drivers, programs)
+		words = [f"vio.job=devices vio.devices={','.join(d.name for d in self.devices)}", *(d.words() for d in self.devices)]
 		if self.machine:
-			for device in self.devices:
-				device.vio()
-			return self.machine.boot(" ".join(words), root)
+			return self.machine.boot(" ".join(words), self.machine.root or root(self.place, self.kind, self.devices))
+		initrd = root(self.place, self.kind, self.devices)
 		arguments = [word for device in self.devices for word in (device.qemu() if self.kind == "qemu" else device.uml())]
+		name = self.kind + "-devices"
 		if self.kind == "qemu":
 			emulation = {name: value for device in self.devices for name, value in device.emulation().items()}
-			return qemu.boot(self.place, name, root, " ".join(words), arguments, emulation=emulation)
-		return uml.boot(self.place, name, root, " ".join(words), [], arguments)
+			return qemu.boot(self.place, name, initrd, " ".join(words), arguments, emulation=emulation)
+		return uml.boot(self.place, name, initrd, " ".join(words), [], arguments)
 
 	def finish(self, say):
 		"""Waits for the guest, stops the daemons, judges. Whatever goes wrong is a row, not an exception."""

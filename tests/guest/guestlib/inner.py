@@ -40,7 +40,7 @@ def lane(place, options, wire, printer):
 		try:
 			printer.rows(function(bench))
 		except (Failure, OSError, ValueError, KeyError) as problem:
-			printer.rows([("machine", f"Linux in vio run ({wire.upper()})", name, "", False, f"{type(problem).__name__}: {problem}")])
+			printer.rows([("the machine", f"Linux in vio run ({wire.upper()})", name, "", False, f"{type(problem).__name__}: {problem}")])
 		bench.end()
 
 

@@ -58,8 +58,7 @@ class MainJob:
 		self.machine.add("rng", "rng0", [], QEMU_ROLES[0])
 		self.machine.add("rng", "rng1", RNG_SLOW, QEMU_ROLES[1])
 		self.rngs = ("rng0", "rng1")
-		root = initramfs.build(self.place, self.machine.name, qemu.kernel()[1])
-		return self.machine.boot(words(self.roles, 2, 2), root)
+		return self.machine.boot(words(self.roles, 2, 2), self.machine.root)
 
 	def _boot_qemu(self):
 		devices = []
@@ -77,13 +76,13 @@ class MainJob:
 
 	def finish(self, say):
 		"""Waits for both boots, stops the daemons, judges. Whatever goes wrong is a row, not an exception."""
-		guest = self.guest
+		guest, seconds = self.guest, 6 * BOOT_SECONDS if self.machine else BOOT_SECONDS     # which may be within an emulated one
 		try:
-			say(f"{guest.name}: {guest.wait_report('guest', 'hello', BOOT_SECONDS)} is up")
-			guest.wait_report("guest", "reboot", BOOT_SECONDS)
+			say(f"{guest.name}: {guest.wait_report('guest', 'hello', seconds)} is up")
+			guest.wait_report("guest", "reboot", seconds)
 			say(f"{guest.name}: reboots; the daemons stay")
-			guest.wait_report("guest", "poweroff", BOOT_SECONDS)
-			guest.wait_end(BOOT_SECONDS)
+			guest.wait_report("guest", "poweroff", seconds)
+			guest.wait_end(seconds)
 			say(f"{guest.name}: has powered off")
 			quiet = self._checks("guest", ("log", "log-2"))
 			self._row("the guest", "runs to its end, its kernel complains about nothing", "", *quiet)

@@ -32,6 +32,8 @@ class Machine:
 		self.program = Daemons(place, build).program
 		self.name = f"vio-{wire}-{name}"
 		self.devices, self.names, self.counts, self.descriptors = [], {}, {}, []
+		self.kernel = None          # the bzImage of qemu.kernel()
+		self.root = None            # made elsewhere: the initramfs of machines with all devices
 
 	@property
 	def control(self):
@@ -54,7 +56,7 @@ class Machine:
 	def command(self, words, initramfs=None, kernel=None, extra=(), memory=MEMORY, cpus=CPUS):
 		line = f"console=ttyS0 quiet panic=-1 no_timer_check random.trust_cpu=on {words}"
 		root = [f"--initrd={initramfs}"] if initramfs else []
-		return [self.program, "run", f"--kernel={kernel or qemu.kernel()[0]}", *root, f"--append={line}", f"--memory={memory}",
+		return [self.program, "run", f"--kernel={kernel or self.kernel or qemu.kernel()[0]}", *root, f"--append={line}", f"--memory={memory}",
 			f"--cpus={cpus}", f"--transport={self.wire}", f"--control={self.control}", *self.devices, *extra]
 
 	def boot(self, words, initramfs=None, **more):
