@@ -79,7 +79,11 @@ void vmm_owner_wake(void *arg, unsigned queue)
 void vmm_owner_broken(void *arg, unsigned queue, const char *why)
 {
 	struct vmm_device *d = arg;
-	fprintf(stderr, "vio: %s: queue %u is broken until it is reset: %s\n", d->name, queue, why);
+
+	/* A guest may break its queues as often as it likes: it does not fill anybody's disk with that. */
+	if (d->breaks_told < VMM_BREAKS_TOLD)
+		fprintf(stderr, "vio: %s: queue %u is broken until it is reset: %s%s\n", d->name, queue, why,
+		    ++d->breaks_told == VMM_BREAKS_TOLD ? "; that is not said any more" : "");
 	if (d->news)
 		d->news(d->news_arg, VMM_DEVICE_BROKEN);
 }

@@ -111,6 +111,8 @@ struct vmm_queue {
 	struct vio_timer alarm;
 	struct vio_watch kick;		/* an eventfd that KVM signals; fd -1: none.  Of a remote device it is the back end's */
 };
+enum { VMM_BREAKS_TOLD = 20 };
+
 struct vmm_device {
 	struct vmm *m;
 	char *name;
@@ -127,6 +129,7 @@ struct vmm_device {
 	struct vio_task calls_task;
 	void (*news)(void *arg, enum vmm_device_news news);	/* vmm_attach's, or NULL */
 	void *news_arg;
+	unsigned breaks_told;		/* of its queues, on standard error: VMM_BREAKS_TOLD at most */
 	bool chosen;			/* the driver's features have been told */
 	sem_t *reset_done;		/* who waits for the end of a reset; loop's */
 	struct vmm_device *next;

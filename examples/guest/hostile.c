@@ -5,11 +5,13 @@
  *   registers   every register, and where there is none, in every width, aligned and not, with values at the edges
  *   rings       queues that lie on registers, in holes, at the end of everything; and notifications of them
  *   buffers     a sound queue whose buffers lie there
+ *   scribbles   rings and what they point to rewritten while the device is at work
  *   window      the window of the PCI config space, aimed anywhere
  *   config      every byte of the PCI config space
  *   messages    MSI-X: vectors that there are not, messages to anywhere, masked and unmasked while the device works
  *   bars        a function on top of memory, of another function, of the config space, of the interrupt controllers
  *   ports       I/O ports of the machine in all widths
+ *   eject       functions let go of that nobody asked for, some of which are driven meanwhile; not one of all
  *
  * Nothing is expected but that the machine is still there, and that each device can be reset; and then all devices are driven as
  * ever (main.c).
@@ -166,6 +168,45 @@ static void hostile_memory(struct wire *w, bool rings)
 static void hostile_rings(struct wire *w) { hostile_memory(w, true); }
 static void hostile_buffers(struct wire *w) { hostile_memory(w, false); }
 
+/* The device works in a thread of its own, so that all this happens while it reads. */
+static void scribble(struct wire *w, unsigned queue, void *ring)
+{
+	struct vio_drv d;
+	struct vio_drvq q;
+	unsigned char *room = (unsigned char *)ring + 2048;	/* behind the ring */
+	struct vio_buf bufs[] = { { (uintptr_t)room, 64 }, { (uintptr_t)room + 64, 512 }, { (uintptr_t)room + 1024, 1 } };
+
+	if (start_queue(w, &d, &q, (uint16_t)queue, ring, (uintptr_t)ring)) {
+		for (unsigned i = 0; i < 4; i++)
+			vio_drvq_add(&q, bufs, i % 3, 3 - i % 3, ring);
+		vio_drv_kick(&d, (uint16_t)queue, &q);
+		for (unsigned i = 0; i < 400; i++) {
+			uint64_t at = random() % (VIO_DRVQ_RING_BYTES(SIZE) / 8 + 16);
+			bool in_ring = at < VIO_DRVQ_RING_BYTES(SIZE) / 8;
+			volatile uint64_t *word = in_ring ? (uint64_t *)ring + at : (uint64_t *)(void *)room + at % 16;
+			/* A descriptor's address: anywhere, or here; not to where the guest's own code might be. */
+			if (in_ring && at < 2 * SIZE && at % 2 == 0)
+				*word = i % 2 ? random() : (uintptr_t)room + random() % 1024;
+			else
+				*word = i % 2 ? random() : *word ^ UINT64_C(1) << random() % 64;
+			if (i % 32 == 0)
+				w->port->ops->kick(w->port, (uint16_t)queue, (uint32_t)random());
+		}
+		wait_a_little(&d, &q);
+	}
+	if (!vio_drv_reset(&d))
+		expect(false, "%s %u is reset with scribbled queue %u", w->kind, w->number, queue);
+}
+
+static void hostile_scribbles(struct wire *w)
+{
+	void *ring = guest_alloc(ROOM, ROOM);
+
+	for (unsigned i = 0; i < 24; i++)
+		scribble(w, i % 4, ring);
+	reset(w);
+}
+
 /* ---- PCI ---- */
 
 static uint32_t config_get(struct vio_pci_drv *p, unsigned at, unsigned width) { return p->access->config_read(p->arg, at, width); }
@@ -194,20 +235,26 @@ static void hostile_window(struct wire *w)
 	reset(w);
 }
 
-/* What a firmware has set up is kept: command, BARs, interrupt line. */
-struct kept { uint32_t bar[VIO_PCI_BARS], command, line, messages; };
+/* What a firmware has set up is kept: command, BARs, interrupt line; and that the function is on. */
+struct kept { uint32_t bar[VIO_PCI_BARS], command, line, messages; unsigned power; };
 static void keep(struct vio_pci_drv *p, struct kept *k)
 {
 	for (unsigned i = 0; i < VIO_PCI_BARS; i++)
 		k->bar[i] = config_get(p, VIO_PCI_BAR0 + 4 * i, 4);
 	k->command = config_get(p, VIO_PCI_COMMAND, 2);
 	k->line = config_get(p, VIO_PCI_INTERRUPT_LINE, 1);
+	k->power = 0;
+	for (unsigned at = config_get(p, VIO_PCI_CAPABILITIES, 1), i = 0; at && i < 48; at = config_get(p, at + 1, 1), i++)
+		if (config_get(p, at, 1) == VIO_PCI_CAP_PM)
+			k->power = at + (unsigned)offsetof(struct vio_pci_pm_cap, control);
 	k->messages = p->msix ? config_get(p, p->msix + 2u, 2) : 0;
 }
 
 static void restore(struct vio_pci_drv *p, const struct kept *k)
 {
 	config_put(p, VIO_PCI_COMMAND, 2, 0);
+	if (k->power)
+		config_put(p, k->power, 2, 0);
 	for (unsigned i = 0; i < VIO_PCI_BARS; i++)
 		config_put(p, VIO_PCI_BAR0 + 4 * i, 4, k->bar[i]);
 	config_put(p, VIO_PCI_INTERRUPT_LINE, 1, k->line);
@@ -246,7 +293,7 @@ static void hostile_messages(struct wire *w)
 		return;
 	keep(p, &k);
 	vio_pci_use_vectors(p, n);
-	for (unsigned i = 0; i < 2000; i++) {
+	for (unsigned i = 0; i < 400; i++) {
 		static const uint64_t to[] = { VMM_LAPIC, 0, 0x200000, VMM_MMIO, VMM_ECAM, UINT64_MAX, VMM_LAPIC | 0xff000, VMM_LAPIC | 0xc };
 		unsigned vector = (unsigned)(random() % n);
 		vio_pci_vector_set(p, vector, to[random() % 8], i % 3 ? VECTOR_MESSAGES : (uint32_t)random(), random() & 1);
@@ -296,7 +343,7 @@ static void hostile_bars(struct wire *w)
 
 static void hostile_ports(void)
 {
-	for (unsigned i = 0; i < 4000; i++) {
+	for (unsigned i = 0; i < 1000; i++) {
 		uint16_t port = (uint16_t)(i % 2 ? VMM_PORT_PCI_ADDRESS + i / 2 % 8 : VMM_PORT_PLUG_UP + i / 2 % 8);
 		in8(port);
 		in16(port);
@@ -318,10 +365,25 @@ static void hostile_ports(void)
 	out8(VMM_PORT_SERIAL + 1, 0);
 }
 
+static void hostile_eject(struct wire *w, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		struct vio_drv d;
+		bool began = vio_drv_begin(&d, w[i].port, w[i].id, (struct vio_features){ { 0, 0 } }, NULL);
+		out32(VMM_PORT_PLUG_EJECT, i % 3 ? 1u << w[i].number : UINT32_MAX >> i % 7);
+		for (unsigned k = 0; k < 300 && began; k++) {
+			w[i].port->ops->set_status(w[i].port, (uint8_t)random());
+			w[i].port->ops->kick(w[i].port, 0, 0);
+			w[i].port->ops->queue_max(w[i].port, (uint16_t)k);
+		}
+	}
+}
+
 /* ---- ---- */
 
 static const struct { const char *name; void (*to)(struct wire *w); } kinds[] = {
 	{ "status", hostile_status }, { "registers", hostile_registers }, { "rings", hostile_rings }, { "buffers", hostile_buffers },
+	{ "scribbles", hostile_scribbles },
 	{ "window", hostile_window }, { "config", hostile_config }, { "messages", hostile_messages }, { "bars", hostile_bars },
 };
 
@@ -344,5 +406,9 @@ void guest_hostile(struct wire *w, unsigned n)
 	if (all || word_lists("hostile", "ports")) {
 		hostile_ports();
 		expect(true, "the machine is still there after ports");
+	}
+	if (word_lists("hostile", "eject")) {
+		hostile_eject(w, n);
+		expect(true, "the machine is still there after eject");
 	}
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -541,6 +542,36 @@ static void a_terminal_of_ours(void **state)
 	close(master);
 }
 
+static void a_file_goes_on(void **state)
+{
+	int file = memfd_create("out", MFD_CLOEXEC), in[2], status;
+	char got[32] = "";
+
+	(void)state;
+	assert_int_equal(pipe2(in, O_CLOEXEC), 0);
+	assert_int_equal(write(file, "before ", 7), 7);
+	pid_t pid = fork();
+	if (pid == 0) {
+		char why[512];
+		struct rig r = { .loop = vio_loop_new() };
+		dup2(in[0], 0);
+		dup2(file, 1);
+		r.s = vio_stream_stdio(r.loop, quit_key, NULL, why);
+		if (!r.s || put(&r, "ours ", 5) != 5)
+			_exit(1);
+		vio_stream_close(r.s);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(write(file, "after", 5), 5);
+	assert_int_equal(pread(file, got, sizeof got, 0), 17);
+	assert_string_equal(got, "before ours after");
+	close(file);
+	close(in[0]);
+	close(in[1]);
+}
+
 /* ---- The twins ---- */
 
 static void the_twins(void **state)
@@ -595,6 +626,7 @@ int main(void)
 		T(refusals_say_why, "what can't be a stream is refused in a sentence"),
 		TS(a_terminal_of_ours, "standard input becomes raw, follows SIGWINCH, ends by Ctrl-], and is as before at the end", &bracket),
 		TS(a_terminal_of_ours, "the same with Ctrl-A x for the way out", &prefix),
+		T(a_file_goes_on, "who shares standard output, a file, writes on behind what we wrote"),
 		T(the_twins, "the twins: two ends back to back, and one that is short, late and ended"),
 	};
 	return vio_tests("host-stream", tests, sizeof tests / sizeof *tests);

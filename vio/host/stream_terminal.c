@@ -75,11 +75,17 @@ static bool watch_events(struct terminal *t, int fd, void (*ready)(struct vio_wa
 
 /* ---- Standard input and output ---- */
 
-/* Whoever shares our descriptors must not find them non-blocking: a description of our own, where there can be one. */
+/*
+ * Whoever shares our descriptors must not find them non-blocking: a description of our own, where there can be one.  Files know no
+ * waiting, and whoever shares one goes on behind what we have written.
+ */
 static int own_description(int fd, int mode)
 {
+	struct stat st;
 	char name[32];
 
+	if (!fstat(fd, &st) && S_ISREG(st.st_mode))
+		return fcntl(fd, F_DUPFD_CLOEXEC, 3);
 	snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
 	int own = open(name, mode | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	return own >= 0 ? own : fcntl(fd, F_DUPFD_CLOEXEC, 3);
