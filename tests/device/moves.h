@@ -5,7 +5,7 @@
 #ifndef VIO_TESTS_DEVICE_MOVES_H
 #define VIO_TESTS_DEVICE_MOVES_H
 #include <stdio.h>
-#include <vio/spec/parts.h>
+#include <vio/device/state.h>
 #include "rig.h"
 
 enum { MOVES_BYTES = 64 << 10 };
@@ -92,11 +92,34 @@ static inline void moves_over(struct rig *g)
 	}
 }
 
+/* What vhost-user carries: the type's own state, over and over. */
+static inline void moves_own(struct rig *g)
+{
+	static unsigned char own[MOVES_BYTES], before[MOVES_BYTES], after[MOVES_BYTES];
+	struct vio_features f;
+	size_t n = vio_dev_save_own(g->dev, own, sizeof own), m = moves_save(g, before, sizeof before);
+
+	assert_in_range(n, 1, sizeof own);
+	const char *why = vio_dev_load_own(g->dev, own, n, &f);
+	if (why)
+		fail_msg("%s", why);
+	assert_true(vio_features_equal(f, g->dev->accepted));
+	assert_int_equal(moves_save(g, after, sizeof after), m);
+	if (!g->moves_differ)
+		assert_memory_equal(before, after, m);
+	for (size_t cut = 0; cut < n; cut += n > 1000 ? 97 : 1)
+		if (!vio_dev_load_own(g->dev, own, cut, &f))
+			assert_true(g->dev->type->parts || !g->dev->type->save);	/* whose parts may be none */
+	assert_null(vio_dev_load_own(g->dev, own, n, &f));
+}
+
 /* The whole way. */
 static inline void moves_on(struct rig *g)
 {
 	assert_true(moves_freeze(g));
 	moves_over(g);
+	if (vio_dev_status(g->dev) & VIO_S_FEATURES_OK)
+		moves_own(g);
 	vio_dev_thaw(g->dev);
 	vio_loop_pump(&g->wire, 1000);
 }

@@ -33,7 +33,7 @@ static enum verdict expected(uint32_t id, uint32_t size, unsigned fds)
 	if (known && size >= t->size_min && size <= t->size_max && fds >= t->fds_min && fds <= t->fds_max &&
 	    t->payload != VIO_PAYLOAD_OTHER)
 		return ANSWERED;
-	if (known && id == VIO_MSG_GET_CONFIG)
+	if (known && (id == VIO_MSG_GET_CONFIG || id == VIO_MSG_SET_DEVICE_STATE_FD || id == VIO_MSG_CHECK_DEVICE_STATE))
 		return REFUSED;
 	return known && t->reply == VIO_REPLY_ANSWER ? CLOSED : REFUSED;
 }

@@ -9,7 +9,7 @@
 #include <string.h>
 
 static const char *const payloads[] = { "nothing", "u64", "ring state", "ring addresses", "memory table", "memory region",
-	"log area", "translation", "config space", "in-flight area", "u64: ring, no-fd flag", "-" };
+	"log area", "translation", "config space", "in-flight area", "direction, phase", "u64: ring, no-fd flag", "-" };
 static const char *const replies[] = { "if asked for", "always: 0 or error", "always: its own" };
 static const char *const allowed[] = { "always", "while that ring is stopped or disabled", "while all rings are stopped" };
 static const char *const quiets[] = { "", "the ring", "users of the memory", "all rings" };
@@ -82,6 +82,7 @@ static void sound(void **state)
 #define OFFERED(f) offered |= UINT64_C(1) << VIO_VHOST_F_##f;
 	OFFERED(MQ) OFFERED(LOG_SHMFD) OFFERED(REPLY_ACK) OFFERED(BACKEND_REQ) OFFERED(CONFIG) OFFERED(INFLIGHT_SHMFD)
 	OFFERED(RESET_DEVICE) OFFERED(INBAND_NOTIFICATIONS) OFFERED(CONFIGURE_MEM_SLOTS) OFFERED(STATUS)
+	OFFERED(DEVICE_STATE)
 	for (unsigned id = 0; id < VIO_MSG_LIMIT; id++) {
 		const struct vio_vhost_message_type *t = &vio_vhost_message_types[id];
 		if (!t->name)

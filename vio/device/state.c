@@ -99,6 +99,7 @@ size_t vio_dev_save_own(struct vio_dev *d, void *to, size_t room)
 {
 	struct vio_parts o = { to, room, 0 };
 
+	features_part(&o, VIO_PART_DRV_FEATURES, 0, d->accepted);
 	save_own(d, &o);
 	return o.used;
 }
@@ -387,15 +388,23 @@ const char *vio_dev_load(struct vio_dev *d, const void *from, size_t n)
 	return vio_dev_load_with(d, from, n, NULL, NULL);
 }
 
-const char *vio_dev_load_own(struct vio_dev *d, const void *from, size_t n)
+const char *vio_dev_load_own(struct vio_dev *d, const void *from, size_t n, struct vio_features *f)
 {
-	struct state s = { .status = VIO_S_FEATURES_OK, .features = d->accepted };
+	struct state s = { .status = VIO_S_FEATURES_OK };
 	const char *why = read_parts(d, &s, from, n);
 
 	for (unsigned i = 0; !why && i < d->queues; i++)
 		if (d->queue[i].state != VIO_QUEUE_STOPPED)
 			why = "a queue is running: state is loaded into a stopped device";
-	if (!why && (s.has_features || s.has_status || s.cfg_seen || s.place_seen || s.has_config))
+	if (!why && (s.has_status || s.cfg_seen || s.place_seen || s.has_config))
 		why = "the state is of a whole device, and here it is its type's alone";
-	return why ? why : try_own(d, &s);
+	if (!why && !s.has_features)
+		why = "the state lacks the driver's features";
+	if (!why && !vio_features_none(vio_features_minus(s.features, vio_dev_offered(d))))
+		why = "the driver accepted a feature that this device does not offer: start it with the same options";
+	if (!why)
+		why = try_own(d, &s);
+	if (!why)
+		*f = s.features;
+	return why;
 }

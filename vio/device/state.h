@@ -25,8 +25,11 @@ struct vio_state_wire {
 size_t vio_dev_save_with(struct vio_dev *d, void *to, size_t room, const struct vio_state_wire *w, void *arg);
 const char *vio_dev_load_with(struct vio_dev *d, const void *from, size_t n, const struct vio_state_wire *w, void *arg);
 
-/* The parts that are the type's own and nothing else, under features that are settled already. */
+/*
+ * The type's own parts with the driver's features before them, and nothing else: what vhost-user's back end keeps for its front end.
+ * Loading puts the features that they belong to into *f, whether or not they are settled here already; all or nothing.
+ */
 size_t vio_dev_save_own(struct vio_dev *d, void *to, size_t room);
-const char *vio_dev_load_own(struct vio_dev *d, const void *from, size_t n);
+const char *vio_dev_load_own(struct vio_dev *d, const void *from, size_t n, struct vio_features *f);
 VIO_END_DECLS
 #endif

@@ -105,6 +105,7 @@ static void forget_connection(struct vio_vhost *s)
 	s->regions_again = 0;
 	s->status = 0;
 	__atomic_store_n(&s->dead, false, __ATOMIC_RELAXED);
+	vio_vhost_state_forget(s);
 	vio_dev_forget(s->dev);
 }
 
@@ -236,7 +237,7 @@ struct vio_vhost *vio_vhost_serve(const struct vio_vhost_options *o, char *why)
 	s->relisten = (struct vio_timer){ .fn = relisten, .arg = s };
 	s->deadline = (struct vio_timer){ .fn = too_late, .arg = s };
 	s->more = (struct vio_task){ .fn = look_task, .arg = s };
-	s->sock.fd = s->channel.watch.fd = -1;
+	s->sock.fd = s->channel.watch.fd = s->state_fd = -1;
 	for (unsigned n = 0; n < VIO_WORKS; n++)
 		s->work[n].reply_fd = -1;
 	signal(SIGPIPE, SIG_IGN);	/* a call descriptor may be a pipe that nobody reads any more */

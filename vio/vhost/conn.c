@@ -32,6 +32,7 @@ static vio_vhost_step *handler_of(uint32_t request)
 #define SERVED_IOTLB SERVED_NONE
 #define SERVED_CONFIG SERVED_NONE
 #define SERVED_INFLIGHT SERVED_NONE
+#define SERVED_TRANSFER SERVED_NONE
 #define SERVED_RINGFD SERVED_NONE
 #define SERVED_OTHER(name)	/* its feature is never offered: check has refused it */
 	switch (request) {
@@ -113,6 +114,10 @@ static bool say_no(struct vio_vhost *s, struct vio_vhost_work *w, const struct v
 
 	if (request == VIO_MSG_GET_CONFIG && t) {
 		put(s, w, NULL, 0, -1);		/* "zero length of payload to indicate an error" */
+		return false;
+	}
+	if (t && (request == VIO_MSG_SET_DEVICE_STATE_FD || request == VIO_MSG_CHECK_DEVICE_STATE)) {
+		put_u64(s, w, request == VIO_MSG_SET_DEVICE_STATE_FD ? VIO_TRANSFER_NO_FD | 1 : 1);
 		return false;
 	}
 	/* The front end always waits for this answer; and for the others only when it says so. */

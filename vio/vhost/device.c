@@ -97,6 +97,7 @@ const char *vio_vhost_on_SET_FEATURES(struct vio_vhost *s, struct vio_vhost_work
 	s->has_features = true;
 	if (changes) {
 		vio_dev_accept(s->dev, f);
+		vio_vhost_state_settled(s);
 		vio_vhost_tell(s, VIO_VHOST_FEATURES);
 	}
 	w->then = said & BIT(VIO_VHOST_PROTOCOL_FEATURES) ? NULL : enable_all;
@@ -112,7 +113,7 @@ static uint64_t protocol_offered(const struct vio_vhost *s)
 	return config | inflight | BIT(VIO_VHOST_F_MQ) | BIT(VIO_VHOST_F_LOG_SHMFD) | BIT(VIO_VHOST_F_REPLY_ACK) | BIT(VIO_VHOST_F_BACKEND_REQ) |
 	    BIT(VIO_VHOST_F_BACKEND_SEND_FD) |
 	    BIT(VIO_VHOST_F_RESET_DEVICE) | BIT(VIO_VHOST_F_INBAND_NOTIFICATIONS) | BIT(VIO_VHOST_F_CONFIGURE_MEM_SLOTS) |
-	    BIT(VIO_VHOST_F_STATUS);
+	    BIT(VIO_VHOST_F_STATUS) | BIT(VIO_VHOST_F_DEVICE_STATE);
 }
 
 const char *vio_vhost_on_GET_PROTOCOL_FEATURES(struct vio_vhost *s, struct vio_vhost_work *w)
@@ -233,6 +234,7 @@ void vio_vhost_new_driver(struct vio_vhost *s)
 {
 	struct vio_features f = s->dev->accepted;
 
+	vio_vhost_state_forget(s);
 	vio_dev_forget(s->dev);
 	vio_dev_accept(s->dev, f);
 	for (unsigned i = 0; i < s->dev->queues; i++)
@@ -251,6 +253,7 @@ static const char *reset_done(struct vio_vhost *s, struct vio_vhost_work *w)
 	s->inflight = NULL;
 	s->status = 0;
 	s->has_features = false;
+	vio_vhost_state_forget(s);
 	vio_dev_forget(s->dev);
 	return NULL;
 }

@@ -70,5 +70,13 @@ uint32_t vio_vhost_queues(const struct vio_vhost_front *f);
  * stays mapped until vio_vhost_disconnect().  False: the back end can't, or broke.
  */
 bool vio_vhost_log(struct vio_vhost_front *f, bool on, uint8_t **bits, uint64_t *bytes);
+
+/*
+ * Device state, while all queues are stopped (DEVICE_STATE): what the back end keeps of its device besides what this end knows, for
+ * another back end of the same kind, to be loaded before its queues go.  0 or false: vio_vhost_why() says why; the back end may still
+ * be of use.  The bytes are not trusted, by whoever loads them neither.
+ */
+size_t vio_vhost_save(struct vio_vhost_front *f, void *to, size_t room);
+bool vio_vhost_load(struct vio_vhost_front *f, const void *from, size_t n);
 VIO_END_DECLS
 #endif

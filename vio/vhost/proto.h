@@ -18,6 +18,7 @@ enum {	/* protocol feature bits */
 	VIO_VHOST_F_INBAND_NOTIFICATIONS = 14,
 	VIO_VHOST_F_CONFIGURE_MEM_SLOTS = 15,
 	VIO_VHOST_F_STATUS = 16,
+	VIO_VHOST_F_DEVICE_STATE = 19,
 	VIO_VHOST_F_GET_VRING_BASE_INFLIGHT = 20
 };
 
@@ -47,6 +48,10 @@ struct vio_vhost_iotlb { uint64_t iova, size, uva; uint8_t perm, type; uint8_t p
 enum { VIO_IOTLB_MISS = 1, VIO_IOTLB_UPDATE = 2, VIO_IOTLB_INVALIDATE = 3, VIO_IOTLB_ACCESS_FAIL = 4 };
 struct vio_vhost_config { uint32_t offset, size, flags; uint8_t bytes[VIO_VHOST_CONFIG_BYTES]; };
 struct vio_vhost_inflight { uint64_t size, offset; uint16_t queues, queue_size; uint8_t pad[4]; };
+struct vio_vhost_transfer { uint32_t direction, phase; };
+enum { VIO_TRANSFER_SAVE = 0, VIO_TRANSFER_LOAD = 1, VIO_TRANSFER_STOPPED = 0 };
+enum { VIO_TRANSFER_ERROR = 0xff, VIO_TRANSFER_NO_FD = 0x100 };	/* in the answer */
+enum { VIO_VHOST_STATE_BYTES = 1 << 20 };			/* of a device's state, at most */
 
 union vio_vhost_payload {
 	uint64_t u64;
@@ -58,6 +63,7 @@ union vio_vhost_payload {
 	struct vio_vhost_iotlb iotlb;
 	struct vio_vhost_config config;
 	struct vio_vhost_inflight inflight;
+	struct vio_vhost_transfer transfer;
 	uint8_t bytes[512];
 };
 VIO_STATIC_ASSERT(sizeof(struct vio_vhost_header) == 12, "header");

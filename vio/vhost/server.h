@@ -193,6 +193,11 @@ struct vio_vhost {
 	struct vio_vhost_map *log;
 	struct vio_vhost_map *inflight;
 	struct vio_vhost_inflight inflight_is;
+	/* Device state on its way in (state.c): bytes that the driver's features may still have to be settled for. */
+	int state_fd;				/* where the front end writes it; -1: nothing is on its way */
+	void *loaded;
+	size_t loaded_bytes;
+	struct vio_features loaded_features;
 	uint32_t regions_again;			/* given when they were there already: as many takings find nothing */
 	bool iotlb_evicted;			/* not every translation that was used is still known */
 	bool dead;				/* some mapping was cut short; atomic */
@@ -265,6 +270,11 @@ const char *vio_vhost_set_views(struct vio_vhost *s, struct vio_vhost_work *w, b
 vio_vhost_step vio_vhost_on_GET_INFLIGHT_FD, vio_vhost_on_SET_INFLIGHT_FD;
 /* Where ring r keeps its journal: NULL with *why NULL when there is none, NULL with a sentence when it does not fit. */
 void *vio_vhost_journal(struct vio_vhost_ring *r, const char **why);
+
+/* state.c */
+vio_vhost_step vio_vhost_on_SET_DEVICE_STATE_FD, vio_vhost_on_CHECK_DEVICE_STATE;
+void vio_vhost_state_settled(struct vio_vhost *s);	/* the driver's features are: a state that was loaded holds with these */
+void vio_vhost_state_forget(struct vio_vhost *s);
 
 /* device.c: messages about the device */
 vio_vhost_step vio_vhost_on_GET_FEATURES, vio_vhost_on_SET_FEATURES, vio_vhost_on_SET_OWNER, vio_vhost_on_RESET_OWNER,
