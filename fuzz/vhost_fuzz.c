@@ -121,7 +121,7 @@ static void begin(struct play *p, uint8_t bits)
 	if (!(bits & 64))
 		protocol &= ~(UINT64_C(1) << VIO_VHOST_F_INBAND_NOTIFICATIONS);
 	for (unsigned b = 0; b < 64; b++)	/* only what vio offers */
-		if (!(UINT64_C(0x11f62b) >> b & 1))
+		if (!(UINT64_C(0x19f62b) >> b & 1))
 			protocol &= ~(UINT64_C(1) << b);
 	say(p, VIO_MSG_SET_OWNER, NULL, 0, -1);
 	say(p, VIO_MSG_SET_PROTOCOL_FEATURES, &protocol, 8, -1);

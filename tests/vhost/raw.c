@@ -457,6 +457,8 @@ enum verdict tell(int fd, uint32_t request, const void *payload, uint32_t size, 
 	if (h.request != request || h.flags != (VIO_VHOST_VERSION | VIO_VHOST_REPLY))
 		return SILENT;
 	const struct vio_vhost_message_type *t = request < VIO_MSG_LIMIT ? &vio_vhost_message_types[request] : NULL;
+	if (request == VIO_MSG_SET_DEVICE_STATE_FD || request == VIO_MSG_CHECK_DEVICE_STATE)
+		return h.size == 8 && !(p.u64 & VIO_TRANSFER_ERROR) ? ANSWERED : REFUSED;
 	if (t && t->name && t->reply == VIO_REPLY_ANSWER)
 		return h.size ? ANSWERED : REFUSED;
 	return h.size != 8 ? SILENT : p.u64 ? REFUSED : DONE;
