@@ -136,6 +136,7 @@ static bool open_blk(struct vio_unit *u, struct vio_loop *const *loops, unsigned
 {
 	const struct vio_arg *a = u->args;
 	struct vio_disk_words w = words_of(a);
+	w.unlocked = u->process->arriving;
 	w.news = nbd_news;
 	w.news_arg = u;
 	struct vio_disk_place place = { loops, loop_count };
@@ -236,6 +237,16 @@ static void grant(struct vio_unit *u, struct vio_sandbox_options *o)
 		vio_disk_nbd_grant(u->backend, o);
 }
 
+static bool hand(struct vio_unit *u, bool away, char *why)
+{
+	if (!u->watches)	/* no image */
+		return true;
+	if (!away)
+		return vio_disk_file_take(u->backend, u->watched[0].path, why);
+	vio_disk_file_give(u->backend);
+	return true;
+}
+
 static void close_blk(struct vio_unit *u) { vio_disk_close(u->backend); }
 
 const struct vio_service vio_service_blk = {
@@ -250,5 +261,5 @@ const struct vio_service vio_service_blk = {
 	},
 	.threads_option = THREADS, .poll_option = POLL_US,
 	.verbs = verbs, .stats = stats,
-	.check = check, .open = open_blk, .refresh = refresh, .flush = flush, .close = close_blk, .grant = grant,
+	.check = check, .open = open_blk, .refresh = refresh, .flush = flush, .close = close_blk, .hand = hand, .grant = grant,
 };

@@ -131,7 +131,7 @@ bool control_is_kind(const struct control_arg *a, const char *kind)
 
 bool control_kind_has_fd(const struct control_arg *a)
 {
-	return control_is_kind(a, "file") || control_is_kind(a, "listen") || control_is_kind(a, "connect");
+	return control_is_kind(a, "file") || control_is_kind(a, "new") || control_is_kind(a, "listen") || control_is_kind(a, "connect");
 }
 
 /* The value as the declaration wants it: a new reference, or NULL. */

@@ -45,7 +45,8 @@ struct vio_verb {
 	const char *name;
 	/*
 	 * "name:kind [name:kind] ...", brackets for what may be left out.  Kinds: text, number, integer (which may be negative),
-	 * size ("64M" too), bool, file (an open file), listen, connect (Unix sockets), object and list (unchecked JSON).
+	 * size ("64M" too), bool, file (an open file), new (a file that is made), listen, connect (sockets), object and list (unchecked
+	 * JSON).
 	 */
 	const char *args;
 	const char *about;		/* one sentence */

@@ -3,8 +3,10 @@
 #include "daemon.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 int vio_cmd_ctl(int argc, char **argv);
@@ -22,13 +24,48 @@ static const char usage[] =
 	"  vio ctl /run/d.ctl stats\n"
 	"  vio ctl /run/d.ctl limit bytes=100M operations=5000\n";
 
+/* tcp:HOST:PORT, connected; HOST may be [an IPv6 address]. */
+static int connect_tcp(const char *address, char *why)
+{
+	const struct addrinfo want = { .ai_socktype = SOCK_STREAM };
+	struct addrinfo *all = NULL;
+	char host[256];
+	const char *at = address + 4, *colon = strrchr(at, ':');
+	size_t n = colon ? (size_t)(colon - at) : 0;
+	int fd = -1;
+
+	if (!n || n >= sizeof host || !colon[1])
+		return vio_refuse(why, "%.60s is no address: give tcp:HOST:PORT", address) - 1;
+	bool brackets = at[0] == '[' && at[n - 1] == ']';
+	snprintf(host, sizeof host, "%.*s", (int)(brackets ? n - 2 : n), at + brackets);
+	int error = getaddrinfo(host, colon + 1, &want, &all);
+	if (error)
+		return vio_refuse(why, "there is no host %.200s: %s", host, gai_strerror(error)) - 1;
+	for (const struct addrinfo *a = all; a && fd < 0; a = a->ai_next) {
+		fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
+		if (fd < 0 || !connect(fd, a->ai_addr, a->ai_addrlen))
+			continue;
+		vio_refuse(why, "cannot connect to %.200s: %s; start what is to listen there first", address, strerror(errno));
+		close(fd);
+		fd = -1;
+	}
+	freeaddrinfo(all);
+	return fd;
+}
+
 /* A descriptor for an argument of this kind, or -1. */
 static int open_for(const char *kind, const char *path, char *why)
 {
 	if (!strcmp(kind, "listen"))
 		return vio_socket_listen(&(struct vio_socket_options){ .path = path, .mode = 0600 }, why);
+	if (!strcmp(kind, "connect") && !strncmp(path, "tcp:", 4))
+		return connect_tcp(path, why);
 	if (!strcmp(kind, "connect"))
-		return vio_socket_connect(path, "start what is to listen there first", why);
+		return vio_socket_connect(strncmp(path, "unix:", 5) ? path : path + 5, "start what is to listen there first", why);
+	if (!strcmp(kind, "new")) {
+		int made = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+		return made >= 0 ? made : vio_refuse(why, "cannot make %s: %s", path, strerror(errno)) - 1;
+	}
 	int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0 && (errno == EACCES || errno == EROFS || errno == EISDIR || errno == EPERM))
 		fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -100,7 +137,7 @@ static bool open_files(json_t *verb, json_t *line, int *fds, unsigned *n, char *
 	json_array_foreach(json_object_get(verb, "args"), i, a) {
 		const char *kind = json_string_value(json_object_get(a, "kind"));
 		const char *value = json_string_value(json_object_get(line, json_string_value(json_object_get(a, "name"))));
-		if (!value || (strcmp(kind, "file") && strcmp(kind, "listen") && strcmp(kind, "connect")) || *n == FDS)
+		if (!value || (strcmp(kind, "file") && strcmp(kind, "new") && strcmp(kind, "listen") && strcmp(kind, "connect")) || *n == FDS)
 			continue;
 		int fd = open_for(kind, value, why);
 		if (fd < 0)

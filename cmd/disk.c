@@ -68,7 +68,7 @@ struct vio_disk *vio_disk_words_open(const struct vio_disk_words *w, struct vio_
 			.logical_block = w->logical_block, .place = place, .news = w->news, .news_arg = w->news_arg }, why);
 	if (!twin)
 		return vio_disk_file_open(&(struct vio_disk_file_options){ .path = w->file, .read_only = w->read_only, .shared = w->shared,
-			.direct = w->direct, .aio = w->aio, .logical_block = w->logical_block, .place = place, .queues = w->queues }, why);
+			.unlocked = w->unlocked, .direct = w->direct, .aio = w->aio, .logical_block = w->logical_block, .place = place, .queues = w->queues }, why);
 	vio_opt_size(w->file + strlen(twin->prefix), &size);	/* vio_disk_words_check() has asked */
 	struct vio_disk *disk = twin->open(size, place);
 	if (!disk)

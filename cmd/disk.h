@@ -8,6 +8,7 @@ struct vio_disk_words {
 	const char *said;		/* "--blk-file=" or "file=": what stands before file, in sentences */
 	const char *file;		/* a file or block device; null:SIZE, ram:SIZE */
 	bool read_only, shared, direct;
+	bool unlocked;			/* as of struct vio_disk_file_options */
 	enum vio_aio aio;
 	bool file_only;			/* something was said that only means something for a file: which cache, which I/O */
 	uint32_t logical_block;		/* 0: the disk's own */

@@ -40,6 +40,7 @@ void run_stop(struct run *r)
 		return;
 	r->stopping = true;
 	vio_loop_untimer(r->process.loop, &r->patience);
+	run_move_stop(r);
 	if (r->m)
 		vmm_pause(r->m);
 	for (unsigned i = 0; i < r->units; i++)
@@ -132,8 +133,6 @@ static bool open_files(struct run *r, char *why)
 {
 	const struct run_words *w = &r->words;
 
-	if (w->restore || w->incoming)
-		return vio_refuse(why, "machines can't move yet: leave --restore and --incoming out");
 	r->load = (struct vmm_load){ .kernel = -1, .kernel_name = w->kernel, .initrd = -1, .initrd_name = w->initrd,
 		.command_line = w->append ? w->append : "" };
 	return open_file(&r->load.kernel, w->kernel, "kernel", why) && open_file(&r->load.initrd, w->initrd, "initrd", why);
@@ -172,16 +171,18 @@ static bool open_control(struct run *r, char *why)
 
 static bool begin(struct run *r, char *why)
 {
-	if (!open_files(r, why) || !open_loop(r, why) || !open_machine(r, why) || !run_units_open(r, why) || !open_control(r, why) ||
-	    !vmm_boot(r->m, &r->load, why) || !vio_notify_open(why))
+	if (!open_files(r, why) || !open_loop(r, why) || !run_move_open(r, why) || !open_machine(r, why) || !run_units_open(r, why) ||
+	    !open_control(r, why) || !vio_notify_open(why))
 		return false;
 	if (r->words.no_sandbox)
 		vio_say(self, "WARNING: --sandbox=none: whoever takes this process over has all of its user's rights");
 	else if (!run_confine(r, why))
 		return false;
-	vio_notify_ready();
 	r->began_ns = vio_now_ns();
-	if (!r->words.paused)
+	if (!run_move_begin(r, why))	/* reads what may be anybody's: confined */
+		return false;
+	vio_notify_ready();
+	if (!r->words.paused && !r->words.incoming)
 		vmm_resume(r->m);
 	return true;
 }
@@ -204,6 +205,7 @@ static void tear_down(struct run *r)
 	close_control(r);
 	if (r->m)
 		vmm_free(r->m);
+	run_move_close(r->move);
 	run_serial_close(r->serial);
 	if (r->load.kernel >= 0)
 		close(r->load.kernel);
@@ -219,7 +221,7 @@ static int live(struct run *r)
 	char why[VIO_WHY];
 
 	r->process = (struct vio_process){ .program = self, .type = "machine", .unit = r->asked, .verbs = run_verbs, .quit = quit, .arg = r,
-		.prefixed = true };
+		.prefixed = true, .arriving = r->words.incoming };
 	r->load.kernel = r->load.initrd = r->signals.fd = -1;
 	if (!begin(r, why)) {
 		vio_say(self, "%s", why);

@@ -30,6 +30,7 @@ struct run_unit {
 };
 
 struct run_serial;
+struct run_move;
 
 struct run {
 	struct run_words words;
@@ -41,6 +42,7 @@ struct run {
 	struct vmm *m;
 	struct vmm_load load;
 	struct run_serial *serial;	/* NULL: nobody is at its other end */
+	struct run_move *move;
 	struct vio_socket_file control_file;
 	struct vio_watch signals;
 	struct vio_timer patience;	/* the guest was asked to switch off */
@@ -67,6 +69,9 @@ bool run_units_open(struct run *r, char *why);
 /* One more, of a machine that runs: its name in *name.  False: why, and nothing has changed. */
 bool run_unit_plug(struct run *r, const char *type, const char *words, const char **name, char *why);
 struct run_unit *run_unit_named(struct run *r, const char *name);
+/* What only one process may have goes to another one, or comes; arg is the run.  False: why, and all is as before (give). */
+bool run_units_give(void *arg, char *why);
+bool run_units_take(void *arg, char *why);
 /* The guest has it no longer: it stops, flushes, closes. */
 void run_unit_leave(struct run_unit *u);
 
@@ -84,8 +89,22 @@ bool run_serial_open(struct run *r, int *in, int *out, char *why);
 void run_serial_close(struct run_serial *s);
 void run_serial_grant(const struct run_serial *s, struct vio_sandbox_options *o);
 
+/* ---- run_move.c ---- */
+
+/* Before confinement: files, keys, sockets.  Then, in place of a kernel if that is what the words say: a snapshot, or waiting for a call. */
+bool run_move_open(struct run *r, char *why);
+bool run_move_begin(struct run *r, char *why);
+void run_move_stop(struct run *r);	/* what is under way ends */
+void run_move_close(struct run_move *v);
+void run_move_grant(const struct run_move *v, struct vio_sandbox_options *o);
+
 /* ---- run_verbs.c, run_confine.c ---- */
 
 extern const struct vio_verb run_verbs[];
+/* run_move.c's, which run_verbs[] has among its own. */
+bool run_snapshot(struct vio_command *c, char *why);
+bool run_migrate(struct vio_command *c, char *why);
+bool run_migrate_cancel(struct vio_command *c, char *why);
+bool run_migration(struct vio_command *c, char *why);
 bool run_confine(struct run *r, char *why);
 #endif

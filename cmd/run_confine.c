@@ -14,7 +14,7 @@ static const struct vio_sandbox_call processes[] = { { .call = SYS_wait4 }, { .c
 bool run_confine(struct run *r, char *why)
 {
 	enum { GRANTED = 32 };		/* folders a unit may need */
-	struct vio_sandbox_options o = { .room = r->units * GRANTED + 2 };
+	struct vio_sandbox_options o = { .room = r->units * GRANTED + 3 };
 	const char *lacks = NULL;
 
 	o.folder = calloc(o.room, sizeof *o.folder);
@@ -26,6 +26,7 @@ bool run_confine(struct run *r, char *why)
 	for (unsigned i = 0; i < r->units; i++)
 		vio_unit_grant(&r->unit[i]->unit, &o);
 	run_serial_grant(r->serial, &o);
+	run_move_grant(r->move, &o);
 	if (r->process.control)
 		vio_sandbox_folder(&o, r->control_file.dir, VIO_FOLDER_REMOVE);
 	bool ok = vio_sandbox_enter(&o, &lacks, why);

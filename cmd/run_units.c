@@ -118,6 +118,50 @@ bool run_unit_plug(struct run *r, const char *type, const char *words, const cha
 	return true;
 }
 
+/* ---- To another process, or from it ---- */
+
+struct handing { struct vio_unit *unit; bool away, ok; char *why; };
+
+static void hand_there(void *arg)
+{
+	struct handing *h = arg;
+
+	h->ok = h->unit->service->hand(h->unit, h->away, h->why);
+}
+
+static bool hand(struct vio_unit *u, bool away, char *why)
+{
+	struct handing h = { .unit = u, .away = away, .why = why, .ok = true };
+
+	if (u->service->hand)
+		vio_ask(u->loop, hand_there, &h);
+	return h.ok;
+}
+
+bool run_units_give(void *arg, char *why)
+{
+	struct run *r = arg;
+	char reason[VIO_WHY];
+
+	for (unsigned i = 0; i < r->process.units; i++)
+		if (!hand(r->process.unit[i], true, why)) {
+			while (i--)
+				hand(r->process.unit[i], false, reason);
+			return false;
+		}
+	return true;
+}
+
+bool run_units_take(void *arg, char *why)
+{
+	struct run *r = arg;
+
+	for (unsigned i = 0; i < r->process.units; i++)
+		if (!hand(r->process.unit[i], false, why))
+			return false;
+	return true;
+}
+
 /* ---- Gone ---- */
 
 static void gone(struct vio_unit *unit, int error)

@@ -19,11 +19,18 @@ static bool status(struct vio_command *c, char *why)
 	return true;
 }
 
+/* Waiting for a machine there is none that could be told to do anything. */
+static bool is_here(const struct run *r, char *why)
+{
+	return !r->process.arriving || vio_refuse(why, "the machine is not here yet: it comes when another one is told to migrate");
+}
+
 static bool pause_machine(struct vio_command *c, char *why)
 {
 	struct run *r = run_of(c);
 
-	(void)why;
+	if (!is_here(r, why))
+		return false;
 	if (vmm_running(r->m)) {
 		vmm_pause(r->m);
 		vio_control_event_of_process(c->process, "paused", NULL);
@@ -35,7 +42,8 @@ static bool resume(struct vio_command *c, char *why)
 {
 	struct run *r = run_of(c);
 
-	(void)why;
+	if (!is_here(r, why))
+		return false;
 	if (!vmm_running(r->m)) {
 		vmm_resume(r->m);
 		vio_control_event_of_process(c->process, "resumed", NULL);
@@ -45,7 +53,7 @@ static bool resume(struct vio_command *c, char *why)
 
 static bool reset(struct vio_command *c, char *why)
 {
-	if (!vmm_reset(run_of(c)->m, why))
+	if (!is_here(run_of(c), why) || !vmm_reset(run_of(c)->m, why))
 		return false;
 	vio_control_event_of_process(c->process, "reset", NULL);
 	return true;
@@ -72,7 +80,7 @@ static bool plug(struct vio_command *c, char *why)
 {
 	const char *words = vio_command_text(c, "words"), *name;
 
-	if (!run_unit_plug(run_of(c), vio_command_text(c, "type"), words ? words : "", &name, why))
+	if (!is_here(run_of(c), why) || !run_unit_plug(run_of(c), vio_command_text(c, "type"), words ? words : "", &name, why))
 		return false;
 	json_object_set_new(c->answer, "name", json_string(name));
 	vio_control_event_of_process(c->process, "plugged", json_pack("{s:s}", "name", name));
@@ -102,6 +110,13 @@ const struct vio_verb run_verbs[] = {
 	{ "plug", "type:text [words:text]", "Plugs a device in, of the words that stand behind --TYPE= on the command line.", true, plug },
 	{ "unplug", "name:text [force:bool]", "Asks the guest to let go of a device; the event \"unplugged\" tells when it is gone. "
 		"With force it is gone at once.", true, unplug },
+	{ "snapshot", "file:new", "Writes all that the machine is, but for what is on its disks, to a new file; it goes on afterwards.", true,
+		run_snapshot },
+	{ "migrate", "to:connect [down-ms:number] [bytes:size] [rounds:number]",
+		"Moves the machine while it runs to where vio run --incoming waits (tcp:HOST:PORT, unix:PATH): a pause of at most down-ms (300) is "
+		"aimed at, with at most so many bytes a second.", true, run_migrate },
+	{ "migrate-cancel", "", "Calls it back, if it is not gone yet.", true, run_migrate_cancel },
+	{ "migration", "", "Tells how far it is.", true, run_migration },
 	{ "quit", "", "Ends the machine at once; what devices have taken is finished and flushed.", true, quit },
 	{ NULL, NULL, NULL, false, NULL },
 };

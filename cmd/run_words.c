@@ -64,7 +64,7 @@ static const struct vio_opt options[END] = {
 	[TLS_PSK] = { "tls-psk", "FILE", VIO_OPT_TEXT, VIO_OPT_PROCESS, 1, 4095,
 		.help = "Machines move encrypted, with the key in FILE (one line, NAME:HEXADECIMAL), which both sides have." },
 	[TLS_CERT] = { "tls-cert", "FOLDER", VIO_OPT_TEXT, VIO_OPT_PROCESS, 1, 4095,
-		.help = "Machines move encrypted, with the certificates in FOLDER: ca.pem, cert.pem, key.pem." },
+		.help = "Machines move encrypted, with the certificates in FOLDER: ca-cert.pem, cert.pem, key.pem." },
 	[PAUSED] = { "paused", NULL, VIO_OPT_FLAG, VIO_OPT_PROCESS, .help = "Do not start the processors before vio ctl PATH resume." },
 	[SANDBOX] = { "sandbox", "on|none", VIO_OPT_CHOICE, VIO_OPT_PROCESS,
 		.help = "Give up all privileges, files and unneeded system calls before the guest runs (on, the default), or do not (none)." },

@@ -158,6 +158,7 @@ static bool open_entry(struct vio_unit *u, struct scsi_entry *e, struct scsi_wor
 {
 	*e = (struct scsi_entry){ .used = true, .target = w->lun.target, .lun = w->lun.lun };
 	w->lun.read_only = w->disk.read_only;
+	w->disk.unlocked = u->process->arriving;
 	if (w->disk.file) {
 		e->image = vio_disk_words_image(&w->disk);
 		if (!(e->name = strdup(w->disk.file)) || (e->image && !vio_unit_watch(u, e->name)))
@@ -279,6 +280,22 @@ static void flush(struct vio_unit *u, void (*done)(struct vio_unit *u, int error
 	flushed(f, 0);
 }
 
+static bool hand(struct vio_unit *u, bool away, char *why)
+{
+	struct scsi_host *h = u->backend;
+
+	for (unsigned i = 0; i < VIO_SCSI_LUNS; i++) {
+		struct scsi_entry *e = &h->entry[i];
+		if (!e->used || !e->image || !e->disk)
+			continue;
+		if (away)
+			vio_disk_file_give(e->disk);
+		else if (!vio_disk_file_take(e->disk, e->name, why))
+			return false;
+	}
+	return true;
+}
+
 static void grant(struct vio_unit *u, struct vio_sandbox_options *o)
 {
 	const struct scsi_host *h = u->backend;
@@ -301,5 +318,5 @@ const struct vio_service vio_service_scsi = {
 	},
 	.threads_option = THREADS, .poll_option = POLL_US,
 	.verbs = scsi_verbs, .stats = scsi_stats,
-	.check = check, .open = open_scsi, .refresh = refresh, .flush = flush, .close = close_scsi, .grant = grant,
+	.check = check, .open = open_scsi, .refresh = refresh, .flush = flush, .close = close_scsi, .hand = hand, .grant = grant,
 };

@@ -35,6 +35,7 @@ struct vio_process {
 	void (*quit)(struct vio_process *p);	/* somebody wants all to end; in loop */
 	struct vio_control *control;	/* NULL: none; stays while there are units */
 	void *arg;			/* the process's own */
+	bool arriving;			/* another process has what its units are to have, and hands it over later */
 	bool prefixed;			/* on its terminal Ctrl-A x is the way out, not Ctrl-] */
 	struct vio_call quit_call;	/* vio_process_quit()'s */
 	bool quit_asked;		/* atomic */
@@ -91,6 +92,11 @@ struct vio_service {
 	/* Put what was written on stable storage, before close; done() once, in the home loop.  NULL: nothing to do. */
 	void (*flush)(struct vio_unit *u, void (*done)(struct vio_unit *u, int error));
 	void (*close)(struct vio_unit *u);	/* the device is closed */
+	/*
+	 * What only one process may have, such as an image's locks: let go of it (away), or take it; nothing is in flight.  Where
+	 * process->arriving it is not taken by open.  False: why, and nothing has changed.  NULL: there is no such thing.
+	 */
+	bool (*hand)(struct vio_unit *u, bool away, char *why);
 
 	/* What the control socket offers beside what it always does (control.h): verbs, ended by { NULL }, and figures. */
 	const struct vio_verb *verbs;

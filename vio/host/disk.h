@@ -19,6 +19,7 @@ struct vio_disk_file_options {
 	struct vio_disk *spare;		/* from vio_disk_file_spare(): becomes the disk, or, refused, stays a spare one */
 	bool read_only;
 	bool shared;			/* others may write it meanwhile, if they say the same */
+	bool unlocked;			/* vio_disk_file_take() will lock it: until then another process has it */
 	bool direct;			/* O_DIRECT: --cache=none */
 	enum vio_aio aio;
 	uint32_t logical_block;		/* 0: the device's own, 512 for a file */
@@ -44,6 +45,9 @@ extern const struct vio_sandbox_call vio_disk_file_calls[];
 void vio_disk_file_refresh(struct vio_disk *d);
 /* Make the image, a regular file, this many bytes large; never smaller than it is.  False: why has a sentence. */
 bool vio_disk_file_grow(struct vio_disk *d, uint64_t bytes, char *why);
+/* Let go of the image's locks: nothing is in flight, and another process takes it; or take them again.  False: why has a sentence. */
+void vio_disk_file_give(struct vio_disk *d);
+bool vio_disk_file_take(struct vio_disk *d, const char *path, char *why);
 /* What VIO_AIO_AUTO has become: io_uring where the kernel lets us, else threads. */
 enum vio_aio vio_disk_file_aio(const struct vio_disk *d);
 

@@ -30,6 +30,7 @@ struct vio_file {
 	bool block_device;
 	bool memory;			/* tmpfs, ramfs: nothing ever waits */
 	bool direct;
+	bool shared;			/* as the options said */
 	uint32_t mem_align, len_align;	/* what direct I/O asks of each segment */
 	atomic_bool nowait;		/* reads can be told not to wait */
 	atomic_bool no_punch, no_zero_range;	/* have been refused: the next weaker way is taken */
@@ -64,6 +65,7 @@ bool vio_file_lifetime(int sysfs_fd, struct vio_disk *d);
 /* ---- disk_lock.c ---- */
 
 bool vio_file_lock(int fd, const struct vio_disk_file_options *o, char *why);
+void vio_file_unlock(int fd);
 
 /* ---- disk_map.c ---- */
 

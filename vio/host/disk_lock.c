@@ -85,3 +85,22 @@ bool vio_file_lock(int fd, const struct vio_disk_file_options *o, char *why)
 		    path, strerror(error));
 	return false;
 }
+
+void vio_file_unlock(int fd)
+{
+	struct flock l = { .l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = USED, .l_len = UNSHARED + 100 - USED };
+
+	fcntl(fd, F_OFD_SETLK, &l);
+}
+
+void vio_disk_file_give(struct vio_disk *d) { vio_file_unlock(((struct vio_file *)d)->fd); }
+
+bool vio_disk_file_take(struct vio_disk *d, const char *path, char *why)
+{
+	struct vio_file *f = (struct vio_file *)d;
+
+	if (!vio_file_lock(f->fd, &(struct vio_disk_file_options){ .path = path, .read_only = d->read_only, .shared = f->shared }, why))
+		return false;
+	vio_disk_file_refresh(d);
+	return true;
+}

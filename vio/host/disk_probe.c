@@ -343,7 +343,8 @@ bool vio_file_probe(struct vio_file *f, const struct vio_disk_file_options *o, c
 	struct stat st;
 
 	f->direct = o->direct;
-	if (!open_image(f, o, &st, why) || !vio_file_lock(f->fd, o, why) || !probe_direct(f, o->path, why))
+	f->shared = o->shared;
+	if (!open_image(f, o, &st, why) || (!o->unlocked && !vio_file_lock(f->fd, o, why)) || !probe_direct(f, o->path, why))
 		return false;
 	if (!(f->block_device ? probe_block_device(f, o, &st, why) : probe_regular(f, o, &st, why)))
 		return false;
