@@ -27,7 +27,7 @@ class MachineJob:
 	def __init__(self, place, build, groups=(), only=None, wires=viorun.WIRES):
 		self.rows, self.steps, self.nested = [], [], bool(viorun.missing())
 		# What would take long on an emulated processor:
-		initramfs.build(place, "vio-root", qemu.kernel()[1])
+		initramfs.build(place, "vio-root", qemu.kernel()[1], (*initramfs.DRIVERS, "button", "evdev"))
 		root(place, "vio", [job(place, build, "vio", name) for name, job in jobs(only).items() if "vio" in job.KINDS])
 		vmlinux.extract(qemu.kernel()[0], place.file("vmlinux"))
 		environment = {"VIO_GUEST_TOOLS": place.path}

@@ -97,6 +97,7 @@ def split(bench):
 SEEN = (
 	("Linux starts both processors", "", ("cpus",)),
 	("the clock is KVM's", "", ("clock",)),
+	("the power button is a key to Linux", "", ("button",)),
 )
 BY_MSI = ("interrupts come by MSI-X, spread over the processors, and by no line", "", ("msix",))
 BY_LINE = ("each device has an interrupt of its own", "", ("lines",))
@@ -121,6 +122,8 @@ def seen(bench):
 	guest.wait_report("machine", "ready", SECONDS)
 	if hot:
 		plug(bench, machine, guest)
+	guest.wait_report("machine", "listens", SECONDS)
+	machine.ctl("power-button")
 	bench.work(machine, guest, "paused, it does nothing; resumed, it goes on", "", lambda: pause(machine, guest))
 	guest.tell("done")
 	guest.wait_report("guest", "poweroff", SECONDS)
