@@ -8,8 +8,15 @@
 static const struct vio_sandbox_call kvm[] = { { SYS_ioctl, VIO_CALL_BITS, 1, 0xff00, 0xae00 }, { .call = -1 } };
 
 /* And where devices have processes of their own: to see them end. */
-static const struct vio_sandbox_call processes[] = { { .call = SYS_wait4 }, { .call = SYS_poll }, { .call = SYS_pidfd_send_signal },
-	{ .call = -1 } };
+static const struct vio_sandbox_call processes[] = {
+	{ .call = SYS_wait4 },
+#ifdef SYS_poll
+	{ .call = SYS_poll },
+#endif
+	{ .call = SYS_ppoll },		/* which is poll() where that is no system call */
+	{ .call = SYS_pidfd_send_signal },
+	{ .call = -1 }
+};
 
 bool run_confine(struct run *r, char *why)
 {

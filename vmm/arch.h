@@ -23,6 +23,8 @@ void vmm_arch_power_button(struct vmm *m);
 /* Something has happened to the hot plug registers. */
 void vmm_arch_plug(struct vmm *m);
 
+/* While paused, before memory is saved: what the kernel keeps in guest memory is written there. */
+void vmm_arch_settle(struct vmm *m);
 /* State, while paused: bytes written or needed; load: NULL or a sentence.  of the machine (-1) or of a vCPU. */
 size_t vmm_arch_save(struct vmm *m, int vcpu, void *to, size_t room);
 const char *vmm_arch_load(struct vmm *m, int vcpu, const void *from, size_t n);

@@ -81,6 +81,7 @@ bool vmm_freeze(struct vmm *m, char *why)
 			return vio_refuse(why, "%s has requests in flight that do not end within %d seconds: look at what it is connected to",
 			    d->name, FREEZE_SECONDS);
 		}
+	vmm_arch_settle(m);
 	return true;
 }
 

@@ -20,8 +20,4 @@ bool vmm_arm64_target(struct vmm *m, char *why);
 /* As after power on: also what a reset does. */
 bool vmm_arm64_cpu_init(struct vmm_vcpu *v, char *why);
 bool vmm_arm64_enter(struct vmm_vcpu *v, const struct vmm_entry *entry, char *why);
-/* state.c */
-/* A device of KVM's: one of its attributes. */
-bool vmm_arm64_get(int device, uint32_t group, uint64_t attr, void *value);
-bool vmm_arm64_set(int device, uint32_t group, uint64_t attr, const void *value);
 #endif

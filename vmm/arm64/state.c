@@ -2,7 +2,7 @@
  * State of vCPUs and of the interrupt controllers: a row of registers, each with what KVM calls it, in the order in which they are
  * to be set again.  Where that takes a step of its own (what is not pending must be cleared, a table read back) the row has it.
  *
- * ITS and GIC keep tables in guest memory: to save the machine is to write them there.
+ * ITS and GIC keep tables in guest memory, which are written there before memory is saved (vmm_arch_settle()).
  */
 #include <stdlib.h>
 #include <vmm/arm64/fdt.h>
@@ -24,13 +24,13 @@ static struct kvm_device_attr attribute(uint32_t group, uint64_t attr, const voi
 	return (struct kvm_device_attr){ .group = group, .attr = attr, .addr = (uint64_t)(uintptr_t)value };
 }
 
-bool vmm_arm64_get(int device, uint32_t group, uint64_t attr, void *value)
+static bool get(int device, uint32_t group, uint64_t attr, void *value)
 {
 	struct kvm_device_attr a = attribute(group, attr, value);
 	return vmm_ioctl(device, KVM_GET_DEVICE_ATTR, &a) >= 0;
 }
 
-bool vmm_arm64_set(int device, uint32_t group, uint64_t attr, const void *value)
+static bool set(int device, uint32_t group, uint64_t attr, const void *value)
 {
 	struct kvm_device_attr a = attribute(group, attr, value);
 	return vmm_ioctl(device, KVM_SET_DEVICE_ATTR, &a) >= 0;
@@ -83,13 +83,13 @@ static void save_vcpu(struct out *o, int fd)
 static bool load_register(int fd, uint64_t id, const unsigned char *value, uint32_t n)
 {
 	unsigned char now[VALUE_MAX];
-	struct kvm_one_reg set = { .id = id, .addr = (uint64_t)(uintptr_t)value };
-	struct kvm_one_reg get = { .id = id, .addr = (uint64_t)(uintptr_t)now };
+	struct kvm_one_reg wanted = { .id = id, .addr = (uint64_t)(uintptr_t)value };
+	struct kvm_one_reg there = { .id = id, .addr = (uint64_t)(uintptr_t)now };
 
 	if (n != register_bytes(id) || n > sizeof now)
 		return false;
 	/* Those that can't be written do no harm if they are as they should be. */
-	return vmm_ioctl(fd, KVM_SET_ONE_REG, &set) >= 0 || (vmm_ioctl(fd, KVM_GET_ONE_REG, &get) >= 0 && !memcmp(now, value, n));
+	return vmm_ioctl(fd, KVM_SET_ONE_REG, &wanted) >= 0 || (vmm_ioctl(fd, KVM_GET_ONE_REG, &there) >= 0 && !memcmp(now, value, n));
 }
 
 /* ---- The GIC ---- */
@@ -123,7 +123,7 @@ static void save_attribute(struct out *o, enum kind kind, uint32_t group, uint64
 {
 	unsigned char value[8] = { 0 };
 
-	if (vmm_arm64_get(kind == GIC ? o->m->arch->gic : o->m->arch->its, group, name, value))
+	if (get(kind == GIC ? o->m->arch->gic : o->m->arch->its, group, name, value))
 		put(o, &(struct piece){ .kind = kind, .bytes = bytes, .group = group, .name = name }, value);
 }
 
@@ -185,8 +185,6 @@ static void save_its(struct out *o)
 {
 	enum { GROUP = KVM_DEV_ARM_VGIC_GRP_ITS_REGS, CONTROL = KVM_DEV_ARM_VGIC_GRP_CTRL };
 
-	if (o->to)
-		vmm_arm64_set(o->m->arch->its, CONTROL, KVM_DEV_ARM_ITS_SAVE_TABLES, NULL);
 	add_step(o, ITS, CONTROL, KVM_DEV_ARM_ITS_CTRL_RESET, 0);
 	save_attribute(o, ITS, GROUP, GITS_IIDR, 8);
 	save_attribute(o, ITS, GROUP, GITS_CBASER, 8);
@@ -200,14 +198,20 @@ static void save_its(struct out *o)
 
 static void save_machine(struct out *o)
 {
-	/* Which messages are pending: into the tables in guest memory. */
-	if (o->to)
-		vmm_arm64_set(o->m->arch->gic, KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES, NULL);
 	save_distributor(o);
 	for (unsigned i = 0; i < o->m->o.cpus; i++)
 		save_redistributor(o, vmm_arm64_mpidr(i) << KVM_DEV_ARM_VGIC_V3_MPIDR_SHIFT);
 	if (o->m->arch->its >= 0)
 		save_its(o);
+}
+
+/* Translations, and which messages are pending.  A guest that has given no tables has neither. */
+void vmm_arch_settle(struct vmm *m)
+{
+	if (m->arch->its < 0)
+		return;
+	set(m->arch->its, KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_ITS_SAVE_TABLES, NULL);
+	set(m->arch->gic, KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES, NULL);
 }
 
 size_t vmm_arch_save(struct vmm *m, int vcpu, void *to, size_t room)
@@ -228,9 +232,9 @@ static bool load_gic(const struct vmm_arch *a, const struct piece *p, const unsi
 {
 	switch (p->group) {
 	case KVM_DEV_ARM_VGIC_GRP_DIST_REGS: case KVM_DEV_ARM_VGIC_GRP_REDIST_REGS: case KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO:
-		return p->bytes == 4 && vmm_arm64_set(a->gic, p->group, p->name, value);
+		return p->bytes == 4 && set(a->gic, p->group, p->name, value);
 	case KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS:
-		return p->bytes == 8 && vmm_arm64_set(a->gic, p->group, p->name, value);
+		return p->bytes == 8 && set(a->gic, p->group, p->name, value);
 	default:
 		return false;
 	}
@@ -242,7 +246,7 @@ static bool load_its(const struct vmm_arch *a, const struct piece *p, const unsi
 	    (p->name == KVM_DEV_ARM_ITS_CTRL_RESET || p->name == KVM_DEV_ARM_ITS_RESTORE_TABLES);
 	bool known = step || (p->group == KVM_DEV_ARM_VGIC_GRP_ITS_REGS && p->bytes == 8);
 
-	return a->its >= 0 && known && vmm_arm64_set(a->its, p->group, p->name, value);
+	return a->its >= 0 && known && set(a->its, p->group, p->name, value);
 }
 
 static const char *load_of_vcpu(int fd, const struct piece *p, const unsigned char *value)

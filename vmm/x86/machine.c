@@ -8,6 +8,7 @@ unsigned vmm_arch_mmio_line(unsigned slot) { return VMM_GSI_MMIO(slot); }
 unsigned vmm_arch_intx_line(unsigned slot) { return VMM_GSI_INTX + slot % 4; }
 uint32_t vmm_arch_line(unsigned line) { return line; }
 unsigned long vmm_arch_vm_type(int kvm) { (void)kvm; return 0; }
+void vmm_arch_settle(struct vmm *m) { (void)m; }
 
 /* ---- Memory ---- */
 

@@ -5,6 +5,7 @@
  *	guestsock talk CID PORT stream|seqpacket BYTES  say so many bytes, hear them back; then end one direction, hear the end
  *	guestsock many CID PORT COUNT                   so many connections at once, each talked to in turn
  *	guestsock nobody CID PORT                       a port that nobody listens on refuses
+ *	guestsock call PATH PORT BYTES                  on the host: talk to the guest's port, by the Unix socket PATH
  *	guestsock hold CID PORT                         connect, and wait until the other side hangs up
  *
  * Byte i is (i * 7 + (i >> 8) * 13 + seed), so that what is lost, repeated or moved shows.  Messages have uneven lengths, and each
@@ -18,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <linux/vm_sockets.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -225,6 +227,27 @@ static int hold(char **arg)
 	return 0;
 }
 
+static int call(char **arg)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	char line[32], c = 0;
+
+	snprintf(a.sun_path, sizeof a.sun_path, "%s", arg[0]);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof a))
+		fail("connect");
+	int n = snprintf(line, sizeof line, "CONNECT %s\n", arg[1]);
+	if (send(fd, line, (size_t)n, 0) != n)
+		fail("send");
+	while (c != '\n')		/* "OK PORT" */
+		if (recv(fd, &c, 1, 0) != 1)
+			fail("refused");
+	if (!talk_over(fd, SOCK_STREAM, strtoull(arg[2], NULL, 0), 1) || !hear_the_end(fd))
+		return 1;
+	printf("%s bytes there and back\n", arg[2]);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 4 && !strcmp(argv[1], "echo"))
@@ -235,6 +258,8 @@ int main(int argc, char **argv)
 		return many(argv + 2);
 	if (argc == 4 && !strcmp(argv[1], "nobody"))
 		return nobody(argv + 2);
+	if (argc == 5 && !strcmp(argv[1], "call"))
+		return call(argv + 2);
 	if (argc == 4 && !strcmp(argv[1], "hold"))
 		return hold(argv + 2);
 	fprintf(stderr, "see the head of guestsock.c\n");
