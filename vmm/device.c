@@ -186,6 +186,8 @@ static void attach(void *arg)
 	vio_features_drop(&f, VIO_F_NOTIFICATION_DATA);
 	vio_features_drop(&f, VIO_F_NOTIF_CONFIG_DATA);
 	vio_features_drop(&f, VIO_F_ACCESS_PLATFORM);	/* there is no IOMMU */
+	if (!vio_has(d->dev->wire, VIO_F_RING_PACKED))	/* its owner wants none: --ring=split */
+		vio_features_drop(&f, VIO_F_RING_PACKED);
 	vio_dev_attach(d->dev, d->wire->port, d->port_arg, f);
 	vio_dev_set_mem(d->dev, d->m->memory.mem);
 	for (unsigned i = 0; i < d->dev->queues; i++)

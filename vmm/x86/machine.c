@@ -179,9 +179,11 @@ static bool build_tables(struct vmm *m, uint64_t *rsdp, char *why)
 	struct vmm_acpi acpi = { .cpus = m->o.cpus, .pci = m->o.wire == VMM_WIRE_PCI, .pci64 = m->arch->map.pci64,
 		.pci64_bytes = m->arch->map.pci64_bytes, .mmio = mmio, .serial = true };
 
-	if (m->o.wire == VMM_WIRE_MMIO)
+	/* In the order of their slots, in which Linux finds them and names their disks. */
+	for (unsigned slot = 1; m->o.wire == VMM_WIRE_MMIO && slot <= VMM_MMIO_SLOTS; slot++)
 		for (const struct vmm_device *d = m->devices; d; d = d->next)
-			mmio[acpi.mmios++] = (struct vmm_acpi_mmio){ VMM_MMIO + (d->slot - 1) * VMM_MMIO_STRIDE, VMM_GSI_MMIO(d->slot - 1) };
+			if (d->slot == slot)
+				mmio[acpi.mmios++] = (struct vmm_acpi_mmio){ VMM_MMIO + (slot - 1) * VMM_MMIO_STRIDE, VMM_GSI_MMIO(slot - 1) };
 	return vmm_acpi_build(&acpi, m->memory.mem, rsdp, why);
 }
 
