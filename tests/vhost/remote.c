@@ -623,6 +623,33 @@ static void private_memory(void **state)
 	rig_stop(&r);
 }
 
+/* As a driver of the guest's may say at any time: its queue does not start, and the next driver's does. */
+static void rings_outside_memory(void **state)
+{
+	struct rig r;
+	struct drive d;
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		rig_start(&r, (struct rig_options){ 0 });
+		drive_plug(&d, &(struct way){ .reconnect = i & 1 }, rig_connect(&r));
+		struct vio_drv v;
+		struct vio_drvq q;
+		struct vio_features f = { { BIT(VIO_F_VERSION_1) | (i & 2 ? BIT(VIO_F_RING_PACKED) : 0), 0 } };
+		assert_true(vio_drv_begin(&v, &d.m.wire.port, VIO_ID_BLK, f, NULL));
+		struct vio_drvq_setup s = { .size = RING, .features = v.features, .ring = d.memory.ring, .ring_addr = UINT64_C(1) << 40,
+			.slots = d.slots };
+		vio_drvq_init(&q, &s);
+		assert_false(vio_drv_queue(&v, 0, &q) && vio_drv_ready(&v));
+		assert_true(vio_drv_reset(&v));
+		drive_must_start(&d, 0);
+		works(&d);
+		assert_int_equal(d.m.lost, 0);
+		machine_end(&d.m);
+		rig_stop(&r);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -646,6 +673,7 @@ int main(void)
 		TS(needs_reset, "a lost connection that nobody waits for: the device needs a reset, which connects again: packed", 1),
 		TS(comes_back, "a back end that is found again at its path: the driver notices nothing: split", 0),
 		TS(comes_back, "a back end that is found again at its path: the driver notices nothing: packed", 1),
+		T(rings_outside_memory, "rings outside guest memory are no affair of the back end's: a reset heals"),
 		T(private_memory, "memory that is no file is refused in a sentence"),
 	};
 	return vio_tests("remote", tests, sizeof tests / sizeof *tests);

@@ -116,6 +116,7 @@ const struct vio_front_region *vio_front_region(const struct vio_vhost_front *f,
 
 /* frontend_queue.c */
 bool vio_front_inflight(struct vio_vhost_front *f);		/* get or give the in-flight region */
+bool vio_front_reaches(const struct vio_vhost_front *f, uint16_t queue);	/* do its rings lie in the shared memory? */
 bool vio_front_addresses(struct vio_vhost_front *f, uint16_t queue);
 bool vio_front_events(struct vio_vhost_front *f, uint16_t queue);	/* make the eventfds of a queue that are not there yet */
 bool vio_front_describe(struct vio_vhost_front *f, uint16_t queue);	/* size, addresses, base, call */

@@ -51,6 +51,16 @@ bool vio_front_inflight(struct vio_vhost_front *f)
 	return vio_front_tell(f, VIO_MSG_SET_INFLIGHT_FD, &f->inflight, sizeof f->inflight, &f->inflight_fd, 1);
 }
 
+bool vio_front_reaches(const struct vio_vhost_front *f, uint16_t queue)
+{
+	const struct vio_front_queue *q = &f->queue[queue];
+
+	return vio_front_took(f, VIO_F_ACCESS_PLATFORM) ||	/* they are I/O virtual addresses */
+	    (vio_front_uva(f, q->desc, vio_ring_desc_bytes(q->size)) &&
+	    vio_front_uva(f, q->driver, vio_ring_driver_bytes(q->size, q->packed)) &&
+	    vio_front_uva(f, q->device, vio_ring_device_bytes(q->size, q->packed)));
+}
+
 bool vio_front_addresses(struct vio_vhost_front *f, uint16_t queue)
 {
 	const struct vio_front_queue *q = &f->queue[queue];

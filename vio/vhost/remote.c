@@ -255,10 +255,7 @@ static bool begin(struct vio_remote *r)
 static const char *start(struct vio_remote *r, uint16_t i)
 {
 	struct vio_front_queue *q = &r->f->queue[i];
-	const char *why = share_memory(r);
 
-	if (why)
-		return why;
 	q->set = true;
 	r->f->status |= VIO_S_DRIVER_OK;
 	if (r->lost)			/* the next back end begins with it */
@@ -280,7 +277,13 @@ static const char *remote_start(struct vio_dev *d, unsigned i, uint32_t base)
 		return r->why;
 	*q = (struct vio_front_queue){ .size = dq->size, .packed = vio_has(d->accepted, VIO_F_RING_PACKED), .desc = dq->desc,
 		.driver = dq->driver, .device = dq->device, .base = base, .kick = q->kick, .call = q->call };
-	const char *why = start(r, (uint16_t)i);
+	const char *why = share_memory(r);
+	if (!why && !vio_front_reaches(r->f, (uint16_t)i)) {	/* the driver's mistake: the back end hears nothing of it */
+		q->set = q->running = false;
+		return "its rings do not lie in guest memory";
+	}
+	if (!why)
+		why = start(r, (uint16_t)i);
 	if (why) {
 		q->set = q->running = false;
 		snprintf(r->why, sizeof r->why, "%s", why);
