@@ -162,7 +162,8 @@ static inline const char *machine_plug(struct machine *m)
 	return NULL;
 }
 
-static inline void machine_end(struct machine *m)
+/* The device has gone, and its back end may. */
+static inline void machine_unplug(struct machine *m)
 {
 	if (m->dev) {
 		m->wire.port.ops->set_status(&m->wire.port, 0);
@@ -171,6 +172,13 @@ static inline void machine_end(struct machine *m)
 		free(m->rewired);
 	}
 	vio_remote_free(m->remote);
+	m->dev = NULL;
+	m->remote = NULL;
+}
+
+static inline void machine_end(struct machine *m)
+{
+	machine_unplug(m);
 	vio_loop_free(m->loop);
 	for (unsigned i = 0; i < 2; i++) {
 		munmap(m->region[i].host, MACHINE_REGION);

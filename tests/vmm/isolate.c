@@ -310,10 +310,9 @@ static void killed_at_work(void **state)
 		assert_int_equal(pread(fd, bytes, BYTES, (off_t)n * BYTES), BYTES);
 		assert_true(bytes[0] == n % 251 + 1 && memcmp(bytes, bytes + 1, BYTES - 1) == 0);
 	}
-	/* nobody tells it now, and then nobody comes */
-	h->reconnects = false;
+	machine_unplug(m);
+	assert_true(vmm_isolate_end(p, SECONDS(5)));	/* by itself */
 	end(h);
-	assert_true(vmm_isolate_end(p, SECONDS(5)));
 	close(fd);
 	unlink(image);
 	free(t);
@@ -339,6 +338,7 @@ static void given_up(void **state)
 	assert_true(vio_dev_status(m->dev) & VIO_S_NEEDS_RESET);
 	assert_string_equal(m->dev->needs_reset, h->why);
 	assert_int_equal(m->given_up, 1);
+	machine_unplug(m);
 	assert_true(vmm_isolate_end(p, 0));
 	end(h);
 }

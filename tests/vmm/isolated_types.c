@@ -202,8 +202,9 @@ static void drive(const struct device *d, bool packed)
 			fail_msg("%s, %s, round %u: not so: %s (%s%s)", d->name, packed ? "packed" : "split", round, first_wrong, said, m->why);
 	}
 	assert_int_equal(m->lost, 0);
-	machine_end(m);
+	machine_unplug(m);
 	assert_true(vmm_isolate_end(p, UINT64_C(5000000000)));	/* by itself */
+	machine_end(m);
 }
 
 static bool file_holds(const char *name, const char *text)
