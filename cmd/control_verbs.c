@@ -94,7 +94,8 @@ static bool quit(struct vio_command *c, char *why)
 
 /* ---- stats ---- */
 
-static const char *const states[] = { "stopped", "started", "stopping" };
+static const char *const states[] = { [VIO_QUEUE_STOPPED] = "stopped", [VIO_QUEUE_ELSEWHERE] = "elsewhere", [VIO_QUEUE_STARTED] = "started",
+	[VIO_QUEUE_STOPPING] = "stopping" };
 
 /* Counters belong to the queue's thread: each is read as it is now. */
 static uint64_t now_of(const uint64_t *counter) { return __atomic_load_n(counter, __ATOMIC_RELAXED); }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <vio/host/why.h>
 #include <vio/spec/fs.h>
 #include <vio/spec/net.h>
@@ -92,7 +93,9 @@ static void process_news(void *arg, enum vmm_isolate_news news, int fd, const ch
 	struct run_unit *u = arg;
 	struct again a = { u, fd };
 
-	if (news == VMM_ISOLATE_STARTED)
+	if (news == VMM_ISOLATE_STARTED && u->leaving)
+		close(fd);	/* the old one ended because its device was closed: neither is needed, and there may be no loop to ask */
+	else if (news == VMM_ISOLATE_STARTED)
 		vmm_ask(u->unit.loop, come_again, &a);
 	else if (!u->leaving && !u->run->stopping)
 		vio_say("vio run", "%s", why);
