@@ -27,6 +27,7 @@ struct run_unit {
 	struct vio_remote *remote;	/* in the unit's loop; NULL: served here */
 	struct vmm_isolate *isolate;	/* its process, if it is ours */
 	int far_fd;
+	unsigned ill_told;
 };
 
 struct run_serial;

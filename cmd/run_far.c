@@ -17,6 +17,8 @@
 
 #define PATIENCE_NS UINT64_C(10000000000)	/* of each stage of a device process's end */
 
+enum { ILL_TOLD = 20 };		/* times that a device's broken queues are spoken of */
+
 static struct run_unit *unit_of(struct vio_unit *u) { return (struct run_unit *)u; }
 
 /* ---- In the device's thread ---- */
@@ -26,9 +28,13 @@ static void on_news(void *arg, enum vio_remote_news news, const char *why)
 	static const char *const event[] = { "back-end-lost", "back-end-back", "broken", "broken" };
 	struct vio_unit *u = arg;
 
+	/* A guest may break its queues as often as it likes: it does not fill anybody's disk with that. */
+	bool quiet = news == VIO_REMOTE_ILL && unit_of(u)->ill_told >= ILL_TOLD;
+	if (news == VIO_REMOTE_ILL && !quiet)
+		unit_of(u)->ill_told++;
 	if (news == VIO_REMOTE_BACK)
 		vio_say(u->name, "the back end is there again");
-	else
+	else if (!quiet)
 		vio_say(u->name, "%s", why);
 	vio_control_event(u, event[news], NULL);
 }
