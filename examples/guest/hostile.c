@@ -11,6 +11,7 @@
  *   messages    MSI-X: vectors that there are not, messages to anywhere, masked and unmasked while the device works
  *   bars        a function on top of memory, of another function, of the config space, of the interrupt controllers
  *   ports       I/O ports of the machine in all widths
+ *   reset       every queue of every device at work, and the machine is reset; after that nothing hostile; not one of all
  *   eject       functions let go of that nobody asked for, some of which are driven meanwhile; not one of all
  *
  * Nothing is expected but that the machine is still there, and that each device can be reset; and then all devices are driven as
@@ -294,7 +295,8 @@ static void hostile_messages(struct wire *w)
 	keep(p, &k);
 	vio_pci_use_vectors(p, n);
 	for (unsigned i = 0; i < 400; i++) {
-		static const uint64_t to[] = { VMM_LAPIC, 0, 0x200000, VMM_MMIO, VMM_ECAM, UINT64_MAX, VMM_LAPIC | 0xff000, VMM_LAPIC | 0xc };
+		static const uint64_t to[] = { VMM_LAPIC, 0, 0x200000, VMM_MMIO, VMM_ECAM, UINT64_MAX, VMM_LAPIC | 0xff000,
+			VMM_LAPIC | 0xc };
 		unsigned vector = (unsigned)(random() % n);
 		vio_pci_vector_set(p, vector, to[random() % 8], i % 3 ? VECTOR_MESSAGES : (uint32_t)random(), random() & 1);
 		if (i % 8 == 0)
@@ -318,8 +320,8 @@ static void hostile_messages(struct wire *w)
 
 static void hostile_bars(struct wire *w)
 {
-	static const uint64_t places[] = { 0, 0x100000, 0x200000, VMM_PCI32 + (1 << 20), VMM_MMIO, VMM_ECAM, VMM_IOAPIC, VMM_LAPIC & ~UINT64_C(0xfffff),
-		0xfff00000, 0xfffff000 };
+	static const uint64_t places[] = { 0, 0x100000, 0x200000, VMM_PCI32 + (1 << 20), VMM_MMIO, VMM_ECAM, VMM_IOAPIC,
+		VMM_LAPIC & ~UINT64_C(0xfffff), 0xfff00000, 0xfffff000 };
 	struct vio_pci_drv *p = pci_of(w);
 	struct kept k;
 
@@ -379,6 +381,34 @@ static void hostile_eject(struct wire *w, unsigned n)
 	}
 }
 
+/* A machine's reset leaves memory as it is: a word below 640 KiB says that it has been. */
+static void hostile_reset(struct wire *w, unsigned n)
+{
+	volatile uint64_t *been = (uint64_t *)0x80000;
+	const uint64_t yes = UINT64_C(0x7b1e5e7a17c0ffee);
+
+	if (*been == yes) {
+		expect(true, "the machine was reset with its devices at work");
+		*been = 0;
+		return;
+	}
+	*been = yes;
+	for (unsigned i = 0; i < n; i++) {
+		unsigned char *ring = guest_alloc(ROOM, ROOM), *room = ring + 2048;
+		struct vio_buf bufs[] = { { (uintptr_t)room, 16 }, { (uintptr_t)room + 16, 512 }, { (uintptr_t)room + 600, 1 } };
+		struct vio_drvq q;
+		struct vio_drv d;
+		if (start_queue(w + i, &d, &q, 0, ring, (uintptr_t)ring)) {
+			vio_drvq_add(&q, bufs, 1, 2, ring);
+			vio_drvq_add(&q, bufs + 1, 0, 1, ring);
+			vio_drv_kick(&d, 0, &q);
+		}
+	}
+	out8(VMM_PORT_RESET, VMM_RESET_VALUE);
+	for (;;)
+		__asm__ volatile("hlt");
+}
+
 /* ---- ---- */
 
 static const struct { const char *name; void (*to)(struct wire *w); } kinds[] = {
@@ -407,6 +437,8 @@ void guest_hostile(struct wire *w, unsigned n)
 		hostile_ports();
 		expect(true, "the machine is still there after ports");
 	}
+	if (word_lists("hostile", "reset"))
+		hostile_reset(w, n);
 	if (word_lists("hostile", "eject")) {
 		hostile_eject(w, n);
 		expect(true, "the machine is still there after eject");

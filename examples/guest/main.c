@@ -41,7 +41,7 @@ _Noreturn void guest_off(unsigned status)
 	for (uint64_t since = clock_ns(); clock_ns() - since < 500000000; )
 		__asm__ volatile("pause");
 	static const struct __attribute__((packed)) { uint16_t limit; uint64_t base; } none;
-	for (;;)						/* and if that is no machine of ours: a reset, by an exception nobody handles */
+	for (;;)	/* and if that is no machine of ours: a reset, by an exception that nobody handles */
 		__asm__ volatile("cli; lidt %0; int3" :: "m"(none));
 }
 

@@ -159,7 +159,8 @@ unsigned pci_find(struct wire *w, unsigned room)
 		}
 		find_bars(f);
 		vio_pci_enable(&f->drv);
-		*w = (struct wire){ &f->drv.port, f->drv.id, "pci", device, on, off, f, f->bar[f->drv.common.bar], f->drv.notify.at + 0x1000 };
+		*w = (struct wire){ &f->drv.port, f->drv.id, "pci", device, on, off, f, f->bar[f->drv.common.bar],
+			f->drv.notify.at + 0x1000 };
 		w++;
 		found++;
 	}

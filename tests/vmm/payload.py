@@ -147,7 +147,8 @@ class Machine:
 
 	def press(self):
 		for down in (True, False):
-			self.monitor.do("input-send-event", events=[{"type": "key", "data": {"down": down, "key": {"type": "qcode", "data": "b"}}}])
+			key = {"down": down, "key": {"type": "qcode", "data": "b"}}
+			self.monitor.do("input-send-event", events=[{"type": "key", "data": key}])
 
 	def listen(self, process):
 		"""The guest's lines, until the machine ends."""
@@ -218,9 +219,11 @@ class Qemu(Machine):
 		f = self.place.file
 		words = f"off=0xf4 devices={','.join(self.devices)} console=echo balloon=stats input=key {self.words} {self.where}"
 		command = ["qemu-system-x86_64", *self.machine(), "-accel", "tcg", "-cpu", "max", "-m", "64M",
-			"-object", f"memory-backend-memfd,id=mem,size=64M,share=on", "-nodefaults", "-no-user-config", "-display", "none",
-			"-serial", "stdio", "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=4", *monitor_arguments(f("monitor")),
-			*[a for o in self.options.split() if "=" in o for a in ("-global", o)], "-S", "-kernel", self.guest, "-append", words, *self.arguments(*self.buses())]
+			"-object", "memory-backend-memfd,id=mem,size=64M,share=on", "-nodefaults", "-no-user-config", "-display", "none",
+			"-serial", "stdio", "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
+			*monitor_arguments(f("monitor")),
+			*[a for o in self.options.split() if "=" in o for a in ("-global", o)],
+			"-S", "-kernel", self.guest, "-append", words, *self.arguments(*self.buses())]
 		terminal = Terminal(f("console"))
 		with open(f("qemu"), "wb") as log:
 			process = self.place.start(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
