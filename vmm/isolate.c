@@ -18,8 +18,13 @@ extern char **environ;
 
 enum { PAUSE_MS = 100 };		/* before the next one, times the deaths so far */
 
+/* A process that has been forked: the program begins when it is told to go. */
+struct child { pid_t pid; int pidfd, socket, go, report; };	/* socket: our end; go is written, report read */
+
 struct vmm_isolate {
 	struct vmm_isolate_options o;
+	struct child spare[VMM_ISOLATE_RESTARTS];
+	unsigned spares;
 	pid_t pid;			/* 0: dead */
 	struct vio_watch died;		/* fd: its pidfd */
 	struct vio_timer again;
@@ -29,13 +34,41 @@ struct vmm_isolate {
 
 /* ---- the child's side: between fork and exec nothing may be called that is not async-signal-safe ---- */
 
-struct birth { const char *program; char *const *argv; char **env; int socket, report; const int *keep; unsigned keeps; pid_t parent; };
+struct birth { const char *program; char *const *argv; char **env; int socket, go, report; const int *keep; unsigned keeps; pid_t parent; };
+enum { REPORT = VMM_ISOLATE_FD + 1, GO };	/* what these are called there */
 
-static void stay_open(int fd)
+static bool kept(const struct birth *b, int fd)
 {
-	int flags = fcntl(fd, F_GETFD);
-	if (flags >= 0)
-		fcntl(fd, F_SETFD, flags & ~FD_CLOEXEC);
+	for (unsigned i = 0; i < b->keeps; i++)
+		if (b->keep[i] == fd)
+			return true;
+	return fd == VMM_ISOLATE_FD || fd == REPORT || fd == GO;
+}
+
+/* All but what it is to have: one that waits must not hold open what others wait for the end of. */
+static bool close_others(const struct birth *b)
+{
+	int highest = GO;
+
+	for (unsigned i = 0; i < b->keeps; i++)
+		if (b->keep[i] > highest)
+			highest = b->keep[i];
+	for (int fd = 3; fd <= highest; fd++)
+		if (kept(b, fd))
+			fcntl(fd, F_SETFD, fd == REPORT || fd == GO ? FD_CLOEXEC : 0);
+		else
+			close(fd);
+	return syscall(SYS_close_range, highest + 1, ~0U, 0) == 0;
+}
+
+/* The three end up in their places, whichever places they were in. */
+static bool take_places(const struct birth *b)
+{
+	int socket = fcntl(b->socket, F_DUPFD, GO + 1), go = fcntl(b->go, F_DUPFD, GO + 1), report = fcntl(b->report, F_DUPFD, GO + 1);
+	int null = open("/dev/null", O_RDONLY);
+
+	return null >= 0 && dup2(null, 0) == 0 && socket >= 0 && go >= 0 && report >= 0 && dup2(report, REPORT) >= 0 && dup2(go, GO) >= 0
+	    && dup2(socket, VMM_ISOLATE_FD) >= 0;
 }
 
 static void default_signals(void)
@@ -48,26 +81,22 @@ static void default_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static void child(const struct birth *b)
+static void live(const struct birth *b)
 {
-	/* Whoever stands in the socket's place, or was opened without care, ends at exec. */
-	int report = fcntl(b->report, F_DUPFD_CLOEXEC, VMM_ISOLATE_FD + 1), null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	char word;
 
-	if (null < 0 || report < 0 || dup2(null, 0) < 0 || dup2(b->socket, VMM_ISOLATE_FD) < 0)
+	if (!take_places(b) || !close_others(b))
 		goto failed;
-	if (syscall(SYS_close_range, 3, ~0U, 1 << 2 /* CLOSE_RANGE_CLOEXEC */) != 0)
-		goto failed;
-	stay_open(VMM_ISOLATE_FD);
-	for (unsigned i = 0; i < b->keeps; i++)
-		stay_open(b->keep[i]);
 	default_signals();
 	/* The parent may have gone already, and then nobody would send this. */
 	if (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || getppid() != b->parent)
-		goto failed;
+		_exit(127);
+	if (read(GO, &word, 1) != 1)
+		_exit(0);		/* not needed any more */
 	execve(b->program, b->argv, b->env);
 failed:;
 	int error = errno;
-	(void)!write(report >= 0 ? report : b->report, &error, sizeof error);
+	(void)!write(fcntl(REPORT, F_GETFD) >= 0 ? REPORT : b->report, &error, sizeof error);
 	_exit(127);
 }
 
@@ -92,6 +121,63 @@ static char **make_env(void)
 	return env;
 }
 
+static void close_child(struct child *c)
+{
+	int *const fds[] = { &c->pidfd, &c->socket, &c->go, &c->report };
+	for (unsigned i = 0; i < 4; i++) {
+		if (*fds[i] >= 0)
+			close(*fds[i]);
+		*fds[i] = -1;
+	}
+}
+
+/* It ends without having begun. */
+static void abandon(struct child *c)
+{
+	close_child(c);
+	while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)
+		continue;
+}
+
+static bool fork_child(struct vmm_isolate *p, struct child *c, char *why)
+{
+	struct birth b = { .program = p->o.program ? p->o.program : "/proc/self/exe", .argv = p->o.argv, .keep = p->o.keep, .keeps = p->o.keeps,
+		.env = make_env(), .parent = getpid() };
+	int pair[2] = { -1, -1 }, go[2] = { -1, -1 }, report[2] = { -1, -1 };
+	bool ok = b.env && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0
+	    && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, go) == 0 && pipe2(report, O_CLOEXEC) == 0;
+
+	b.socket = pair[1];
+	b.go = go[0];			/* a socket, which can be written without a signal when nobody reads */
+	b.report = report[1];
+	c->pid = ok ? fork() : -1;
+	if (c->pid == 0)
+		live(&b);
+	int error = errno;
+	free(b.env);
+	if (ok) {
+		close(b.socket);
+		close(b.go);
+		close(b.report);
+	}
+	*c = (struct child){ c->pid, -1, pair[0], go[1], report[0] };
+	if (c->pid > 0 && (c->pidfd = (int)syscall(SYS_pidfd_open, c->pid, 0)) >= 0)
+		return true;
+	if (c->pid > 0) {
+		error = errno;
+		abandon(c);
+	} else {
+		close_child(c);
+	}
+	if (!ok) {			/* as far as they were made */
+		int *const rest[] = { &pair[1], &go[0], &report[1] };
+		for (unsigned i = 0; i < 3; i++)
+			if (*rest[i] >= 0)
+				close(*rest[i]);
+	}
+	return vio_refuse(why, "%s: no process can be started: %s", p->o.name, strerror(error));
+}
+
 /* What exec said: 0 when it went well, for then the pipe closes without a word. */
 static int hear(int report)
 {
@@ -106,71 +192,66 @@ static int hear(int report)
 
 static void on_death(struct vio_watch *w, uint32_t events);
 
-static bool watch(struct vmm_isolate *p, char *why)
+/* The program begins.  *fd: our end of its socket. */
+static bool go_on(struct vmm_isolate *p, struct child *c, int *fd, char *why)
 {
-	p->died = (struct vio_watch){ .fd = (int)syscall(SYS_pidfd_open, p->pid, 0), .events = EPOLLIN, .ready = on_death, .arg = p };
-	if (p->died.fd >= 0 && vio_loop_watch(p->o.loop, &p->died))
-		return true;
-	vio_refuse(why, "%s: its process can't be watched: %s", p->o.name, strerror(errno));
-	if (p->died.fd >= 0)
-		close(p->died.fd);
-	kill(p->pid, SIGKILL);
-	waitpid(p->pid, NULL, 0);
-	p->pid = 0;
-	return false;
-}
+	bool told = send(c->go, "", 1, MSG_NOSIGNAL) == 1;
+	int error = hear(c->report);
 
-static bool start_with(struct vmm_isolate *p, struct birth *b, int report, char *why)
-{
-	b->env = make_env();
-	b->parent = getpid();
-	p->pid = b->env ? fork() : -1;
-	if (p->pid == 0)
-		child(b);
-	int error = errno;
-	free(b->env);
-	close(b->socket);
-	close(b->report);
-	if (p->pid < 0) {
-		p->pid = 0;
-		return vio_refuse(why, "%s: no process can be started: %s", p->o.name, strerror(error));
+	if (!told && !error)
+		error = EPIPE;
+
+	if (error) {
+		abandon(c);
+		return vio_refuse(why, "%s: its process can't be started: %s", p->o.name, strerror(error));
 	}
-	error = hear(report);
-	if (!error)
-		return watch(p, why);
-	waitpid(p->pid, NULL, 0);
-	p->pid = 0;
-	return vio_refuse(why, "%s: its process can't be started: %s", p->o.name, strerror(error));
+	p->died = (struct vio_watch){ .fd = c->pidfd, .events = EPOLLIN, .ready = on_death, .arg = p };
+	if (!vio_loop_watch(p->o.loop, &p->died)) {
+		kill(c->pid, SIGKILL);
+		abandon(c);
+		return vio_refuse(why, "%s: its process can't be watched: there is no memory", p->o.name);
+	}
+	*fd = c->socket;
+	p->pid = c->pid;
+	c->pidfd = c->socket = -1;
+	close_child(c);
+	return true;
 }
 
 static bool start(struct vmm_isolate *p, int *fd, char *why)
 {
-	struct birth b = { .program = p->o.program ? p->o.program : "/proc/self/exe", .argv = p->o.argv, .keep = p->o.keep, .keeps = p->o.keeps };
-	int pair[2], pipe_[2];
+	struct child c;
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
-		return vio_refuse(why, "%s: no socket can be made: %s", p->o.name, strerror(errno));
-	if (pipe2(pipe_, O_CLOEXEC) != 0) {
-		close(pair[0]);
-		close(pair[1]);
-		return vio_refuse(why, "%s: no pipe can be made: %s", p->o.name, strerror(errno));
-	}
-	b.socket = pair[1];
-	b.report = pipe_[1];
-	bool ok = start_with(p, &b, pipe_[0], why);
-	close(pipe_[0]);
-	if (ok)
-		*fd = pair[0];
-	else
-		close(pair[0]);
-	return ok;
+	if (p->spares)
+		return go_on(p, &p->spare[--p->spares], fd, why);
+	return fork_child(p, &c, why) && go_on(p, &c, fd, why);
+}
+
+static void abandon_spares(struct vmm_isolate *p)
+{
+	while (p->spares)
+		abandon(&p->spare[--p->spares]);
+}
+
+static bool begin(struct vmm_isolate *p, int *fd, char *why)
+{
+	unsigned spares = p->o.spares < VMM_ISOLATE_RESTARTS ? p->o.spares : VMM_ISOLATE_RESTARTS;
+
+	if (!start(p, fd, why))
+		return false;
+	for (; p->spares < spares; p->spares++)
+		if (!fork_child(p, &p->spare[p->spares], why)) {
+			abandon_spares(p);
+			return false;
+		}
+	return true;
 }
 
 struct vmm_isolate *vmm_isolate_start(const struct vmm_isolate_options *o, int *fd, char *why)
 {
 	for (unsigned i = 0; i < o->keeps; i++)
-		if (o->keep[i] == VMM_ISOLATE_FD) {
-			vio_refuse(why, "%s: descriptor %d is taken in a device's process: give another one", o->name, VMM_ISOLATE_FD);
+		if (o->keep[i] >= VMM_ISOLATE_FD && o->keep[i] <= GO) {
+			vio_refuse(why, "%s: descriptor %d is taken in a device's process: give another one", o->name, o->keep[i]);
 			return NULL;
 		}
 	struct vmm_isolate *p = calloc(1, sizeof *p);
@@ -179,9 +260,14 @@ struct vmm_isolate *vmm_isolate_start(const struct vmm_isolate_options *o, int *
 		return NULL;
 	}
 	p->o = *o;
-	if (start(p, fd, why))
+	if (begin(p, fd, why))
 		return p;
-	free(p);
+	if (p->pid) {			/* the first one is there, and no other can be */
+		close(*fd);
+		vmm_isolate_end(p, 0);
+	} else {
+		free(p);
+	}
 	return NULL;
 }
 
@@ -253,6 +339,8 @@ static void on_death(struct vio_watch *w, uint32_t events)
 	forget(p);
 	if (!p->o.restart) {
 		give_up(p, how, "");
+	} else if (p->o.spares && !p->spares) {
+		give_up(p, how, ", as all others have that could be started");
 	} else if (too_often(p)) {
 		snprintf(more, sizeof more, ", as %d others have in the last %d seconds", VMM_ISOLATE_RESTARTS, VMM_ISOLATE_WINDOW_S);
 		give_up(p, how, more);
@@ -294,6 +382,7 @@ bool vmm_isolate_end(struct vmm_isolate *p, uint64_t patience_ns)
 	if (!p)
 		return true;
 	vio_loop_untimer(p->o.loop, &p->again);
+	abandon_spares(p);
 	if (p->pid) {
 		if (!ends_within(p, patience_ns)) {
 			tell(p, SIGTERM);

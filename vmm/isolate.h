@@ -37,6 +37,11 @@ struct vmm_isolate_options {
 	const int *keep;		/* descriptors that argv names: they are there too, under their numbers */
 	unsigned keeps;
 	bool restart;
+	/*
+	 * For a machine that can start no program later because it is confined: so many processes, VMM_ISOLATE_RESTARTS at most, are
+	 * forked at once and wait, with nothing open but what they will have.  Only as many restarts there are then.
+	 */
+	unsigned spares;
 	struct vio_loop *loop;		/* that the starting thread runs */
 	void (*news)(void *arg, enum vmm_isolate_news news, int fd, const char *why);	/* fd -1 unless STARTED */
 	void *arg;

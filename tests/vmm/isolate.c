@@ -171,6 +171,47 @@ static void not_too_often(void **state)
 	end(h);
 }
 
+static bool forbidden;			/* no more forks: as a confined machine */
+
+pid_t __real_fork(void);
+pid_t __wrap_fork(void);
+pid_t __wrap_fork(void)
+{
+	errno = EPERM;
+	return forbidden ? -1 : __real_fork();
+}
+
+/* What waits is started when nothing else can be, and holds nothing open that somebody waits for the end of. */
+static void spares(void **state)
+{
+	struct heard *h = begin();
+	int out[2];
+	char byte;
+
+	(void)state;
+	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+	struct vmm_isolate *p = start(h, (struct vmm_isolate_options){ .program = "/bin/sh", .argv = ARGV("sh", "-c", "exit 1"), .restart = true,
+		.spares = 3 });
+	forbidden = true;
+	close(out[1]);
+	struct pollfd f = { .fd = out[0], .events = POLLIN };
+	assert_int_equal(poll(&f, 1, 10000), 1);
+	assert_int_equal(read(out[0], &byte, 1), 0);
+	assert_true(MACHINE_UNTIL(&h->m, h->given_up));
+	forbidden = false;
+	assert_int_equal(h->started, 3);
+	assert_non_null(strstr(h->why, "has ended with status 1, as all others have that could be started, and no other is started"));
+	assert_true(vmm_isolate_end(p, 0));
+	close(h->fd);
+	/* those that are not needed end too */
+	p = start(h, (struct vmm_isolate_options){ .program = "/bin/cat", .argv = ARGV("cat"), .restart = true, .spares = 5 });
+	close(h->fd);
+	assert_true(vmm_isolate_end(p, SECONDS(5)));
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+	close(out[0]);
+	end(h);
+}
+
 /* ---- How it ends ---- */
 
 static void stubborn(void **state)
@@ -350,6 +391,7 @@ int main(void)
 		T(refused, "a program that is not there, and a descriptor that is taken, are refused in a sentence"),
 		T(says_how, "how it died is said in one sentence"),
 		T(not_too_often, "one that dies again and again is given up"),
+		T(spares, "a machine that can start nothing any more has some that wait"),
 		T(stubborn, "one that does not end is killed"),
 		T(ends_with_the_machine, "it ends when the machine is killed"),
 		TS(killed_at_work, "a disk's process killed three times at work: every write answered once, and in the image: split", 0),
