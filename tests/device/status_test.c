@@ -79,7 +79,8 @@ static void what_is_offered_is_known(void **state)
 	(void)state;
 	assert_true(vio_has(f, VIO_F_VERSION_1));
 	for (unsigned bit = 0; bit < VIO_F_LIMIT; bit++)
-		if (bit > VIO_F_SUSPEND || bit == VIO_F_SR_IOV || bit == VIO_F_ADMIN_VQ || (bit == VIO_F_NOTIF_CONFIG_DATA && !b.g->wire.port.has_config_data) ||
+		if (bit > VIO_F_SUSPEND || bit == VIO_F_SR_IOV || (bit == VIO_F_ADMIN_VQ && !ops(&b)->admin_queues) ||
+		    (bit == VIO_F_NOTIF_CONFIG_DATA && !b.g->wire.port.has_config_data) ||
 		    (bit > VIO_BLK_F_ZONED && bit < VIO_F_INDIRECT_DESC) || bit == 42 || bit == 30 || bit == 31)
 			assert_false(vio_has(f, bit));
 	blk_close(&b);

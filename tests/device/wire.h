@@ -212,6 +212,12 @@ FORWARD(uint8_t, status, (struct vio_drv_port *p))
 FORWARD(uint32_t, generation, (struct vio_drv_port *p))
 FORWARD(bool, config_read, (struct vio_drv_port *p, uint32_t at, void *to, uint32_t len), at, to, len)
 FORWARD(bool, config_write, (struct vio_drv_port *p, uint32_t at, const void *from, uint32_t len), at, from, len)
+#if defined(RIG_PCI)
+FORWARD(uint16_t, admin_queues, (struct vio_drv_port *p, uint16_t *first), first)
+#define wire_admin wire_admin_queues
+#else
+#define wire_admin NULL		/* 4.2: there are no registers for it */
+#endif
 FORWARD(uint16_t, queue_max, (struct vio_drv_port *p, uint16_t i), i)
 FORWARD(bool, queue_start, (struct vio_drv_port *p, uint16_t i, const struct vio_drvq *q), i, q)
 FORWARD(bool, queue_reset, (struct vio_drv_port *p, uint16_t i), i)
@@ -233,7 +239,7 @@ static inline void wire_kick(struct vio_drv_port *p, uint16_t i, uint32_t notifi
 	l->kicks++;
 	l->last_notification = notification;
 	if (l->lazy) {
-		if (i < l->dev->queues)
+		if (i < vio_dev_queues_seen(l->dev))
 			vio_loop_port.wake(l, i);
 		return;
 	}
@@ -244,7 +250,7 @@ static inline void wire_kick(struct vio_drv_port *p, uint16_t i, uint32_t notifi
 static const struct vio_drv_port_ops wire_drv_ops = {
 	.device_id = wire_device_id, .features = wire_features, .accept = wire_accept, .status = wire_status,
 	.set_status = wire_set_status, .generation = wire_generation, .config_read = wire_config_read,
-	.config_write = wire_config_write, .queue_max = wire_queue_max, .queue_start = wire_queue_start,
+	.config_write = wire_config_write, .admin_queues = wire_admin, .queue_max = wire_queue_max, .queue_start = wire_queue_start,
 	.queue_reset = wire_queue_reset, .queue_is_live = wire_queue_is_live, .kick = wire_kick,
 };
 

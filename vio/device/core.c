@@ -1,6 +1,13 @@
 /* Instances, features, config space, and the queue primitives: see dev.h. */
+#include <vio/device/admin.h>
 #include <vio/device/rate.h>
 #include <vio/ring/freestanding.h>
+
+/* Whose hooks serve a queue. */
+static const struct vio_dev_type *hooks(const struct vio_dev *d, unsigned queue)
+{
+	return vio_dev_is_admin(d, queue) ? &vio_dev_admin : d->type;
+}
 
 /* ---- Life ---- */
 
@@ -18,7 +25,9 @@ const char *vio_dev_open(struct vio_dev *d, const struct vio_dev_type *type, con
 	const char *why = type->open(d, options);
 	if (!why && vio_features_unmet(d->type_features, type->needs) != VIO_F_LIMIT)
 		why = "the device would offer a feature without one that it needs";	/* 2.2.2 */
-	for (uint16_t i = 0; i < d->queues; i++) {
+	if (!why)
+		why = vio_dev_admin_open(d);
+	for (uint16_t i = 0; i < vio_dev_queues(d); i++) {
 		d->queue[i].ring.index = i;
 		d->queue[i].ring.dev = d;
 		d->queue[i].size = d->queue_size_max;
@@ -52,6 +61,7 @@ void vio_dev_set_mem(struct vio_dev *d, struct vio_mem *mem)
 void vio_dev_forget(struct vio_dev *d)
 {
 	d->accepted = (struct vio_features){ { 0, 0 } };
+	vio_dev_admin_reset(d);
 	if (d->type->reset)
 		d->type->reset(d);
 }
@@ -67,7 +77,11 @@ unsigned vio_dev_lane_each(const struct vio_dev *d, unsigned queue)
 struct vio_features vio_dev_offered(const struct vio_dev *d)
 {
 	const struct vio_dev_elsewhere *e = d->type->elsewhere;
-	return vio_features_or(d->type_features, e ? vio_features_and(d->wire, e->carries) : d->wire);
+	struct vio_features f = vio_features_or(d->type_features, e ? vio_features_and(d->wire, e->carries) : d->wire);
+
+	if (!d->admin_queues)
+		vio_features_drop(&f, VIO_F_ADMIN_VQ);
+	return f;
 }
 
 const char *vio_dev_features_refused(struct vio_dev *d, struct vio_features f)
@@ -135,9 +149,9 @@ static void used(struct vio_devq *q)
 	d->port->used(d->port_arg, q->index);
 }
 
-static uint64_t queue_memory(const struct vio_dev *d, const struct vio_mem *mem, uint16_t size)
+static uint64_t queue_memory(const struct vio_dev *d, unsigned i, const struct vio_mem *mem, uint16_t size)
 {
-	uint64_t bytes = vio_devq_memory(size, (uint32_t)d->type->request, d->chain_max, mem->count);
+	uint64_t bytes = vio_devq_memory(size, (uint32_t)hooks(d, i)->request, d->chain_max, mem->count);
 
 	if (mem->clip)		/* the tester's saw: room for one request in single bytes */
 		bytes += (UINT64_C(1) << 20) / mem->clip * 2 * sizeof(struct vio_seg);
@@ -165,19 +179,19 @@ const char *vio_dev_queue_start(struct vio_dev *d, unsigned i, const struct vio_
 		return "the queue's size is zero, or larger than the device offers";
 	if (d->type->elsewhere)
 		return start_elsewhere(d, i, s->base);
-	dq->memory_bytes = queue_memory(d, d->mem, s->place.size);
+	dq->memory_bytes = queue_memory(d, i, d->mem, s->place.size);
 	dq->memory = d->port->alloc(d->port_arg, (size_t)dq->memory_bytes);
 	if (!dq->memory)
 		return "there is no memory for the queue's requests";
 
 	struct vio_devq_setup setup = {
 		.place = s->place, .features = d->accepted, .base = s->base, .chain_max = d->chain_max,
-		.request_size = (uint32_t)d->type->request, .mem = d->mem, .log_used_gpa = s->log_used_gpa,
+		.request_size = (uint32_t)hooks(d, i)->request, .mem = d->mem, .log_used_gpa = s->log_used_gpa,
 		.log_used = s->log_used, .journal = s->journal, .memory = dq->memory, .memory_bytes = dq->memory_bytes,
 		.signal = used,
 	};
 	const char *why = vio_devq_start(&dq->ring, &setup);
-	if (!why && d->type->queue_start && (why = d->type->queue_start(d, &dq->ring)))
+	if (!why && hooks(d, i)->queue_start && (why = hooks(d, i)->queue_start(d, &dq->ring)))
 		vio_devq_stop(&dq->ring);
 	if (why) {
 		d->port->free(d->port_arg, dq->memory, (size_t)dq->memory_bytes);
@@ -204,8 +218,8 @@ static void finish_stop(struct vio_dev *d, unsigned i)
 	vio_stopped_fn *stopped = dq->stopped;
 
 	dq->base = vio_devq_base(&dq->ring);
-	if (d->type->queue_stop)
-		d->type->queue_stop(d, &dq->ring);
+	if (hooks(d, i)->queue_stop)
+		hooks(d, i)->queue_stop(d, &dq->ring);
 	vio_devq_stop(&dq->ring);
 	d->port->free(d->port_arg, dq->memory, (size_t)dq->memory_bytes);
 	dq->memory = NULL;
@@ -286,6 +300,7 @@ static void serve(struct vio_dev *d, unsigned i)
 {
 	struct vio_dev_queue *dq = &d->queue[i];
 	struct vio_devq *q = &dq->ring;
+	const struct vio_dev_type *type = hooks(d, i);
 	bool timed = __atomic_load_n(&d->timed, __ATOMIC_RELAXED);
 
 	dq->wake_sent = dq->pushed = false;
@@ -295,13 +310,13 @@ static void serve(struct vio_dev *d, unsigned i)
 	if (dq->state == VIO_QUEUE_STARTED && !q->broken) {
 		q->turn = VIO_DEV_TURN;
 		q->why_empty = VIO_EMPTY;
-		if (!dq->enabled && d->type->disabled)
-			d->type->disabled(d, q);
+		if (!dq->enabled && type->disabled)
+			type->disabled(d, q);
 		else if (dq->enabled && allowed(d, q))
-			d->type->queue(d, q);
+			type->queue(d, q);
 	}
-	if (d->type->turn_end)
-		d->type->turn_end(d, q);
+	if (type->turn_end)
+		type->turn_end(d, q);
 	vio_devq_flush(q);
 	if (timed)
 		vio_dev_time_turn(d, q, false);
@@ -359,8 +374,8 @@ bool vio_dev_queue_poll(struct vio_dev *d, unsigned i)
 		return false;
 	uint64_t before = dq->ring.stats.chains;
 	dq->in_turn = true;
-	if (d->type->poll)
-		d->type->poll(d, &dq->ring);
+	if (hooks(d, i)->poll)
+		hooks(d, i)->poll(d, &dq->ring);
 	if (serving(dq))
 		vio_devq_quiet(&dq->ring);
 	serve(d, i);
@@ -375,7 +390,7 @@ bool vio_dev_queue_listen(struct vio_dev *d, unsigned i)
 
 	if (!serving(dq) || (dq->ring.why_empty != VIO_EMPTY && dq->ring.why_empty != VIO_TURN_OVER))
 		return false;		/* waiting for something: whoever frees it wakes us */
-	if (!dq->enabled && !d->type->disabled)
+	if (!dq->enabled && !hooks(d, i)->disabled)
 		return false;		/* looked at when it is enabled */
 	return vio_devq_listen(&dq->ring);
 }
@@ -397,11 +412,11 @@ void vio_dev_queue_stop(struct vio_dev *d, unsigned i, bool cancel, vio_stopped_
 	dq->in_turn = true;		/* completions need no wake: we settle here */
 	if (cancel) {
 		vio_devq_drop(&dq->ring);
-		if (d->type->cancel)
-			d->type->cancel(d, &dq->ring);
+		if (hooks(d, i)->cancel)
+			hooks(d, i)->cancel(d, &dq->ring);
 	}
-	if (d->type->turn_end)
-		d->type->turn_end(d, &dq->ring);
+	if (hooks(d, i)->turn_end)
+		hooks(d, i)->turn_end(d, &dq->ring);
 	vio_devq_flush(&dq->ring);
 	vio_dev_coalesce(&dq->ring, 0, 0);
 	dq->in_turn = false;

@@ -19,6 +19,7 @@
 VIO_BEGIN_DECLS
 
 struct vio_dev;
+struct vio_dev_admin_type;
 enum { VIO_DEV_QUEUES = 64 };		/* of one device */
 enum { VIO_DEV_CONFIG_MAX = 256 };	/* bytes of config space */
 enum { VIO_DEV_TURN = 256 };		/* chains a queue may pop before others get their turn */
@@ -62,6 +63,7 @@ struct vio_dev_type {
 	bool no_replay;			/* what a back end that died had in flight is lost, as on a network: no in-flight region */
 	enum vio_backend_kind backend;
 	const struct vio_dev_elsewhere *elsewhere;	/* NULL: queues are served here; otherwise there are none of the queue hooks below */
+	const struct vio_dev_admin_type *admin;	/* what can be administered of it (device/admin.h); NULL: nothing of its own */
 
 	/*
 	 * Home thread.  open sets d->queues, drops from d->type_features what these options do not have and fills the config
@@ -172,6 +174,7 @@ struct vio_dev {
 	bool timed;			/* atomic: somebody looks at how long requests take */
 	bool held;			/* atomic: no queue pops: see vio_dev_hold() */
 	uint16_t queues;		/* set by the type's open */
+	uint16_t admin_queues;		/* behind them; the core's, 1 where there is room (device/admin.h) */
 	uint16_t queue_size_max;
 	uint16_t chain_max;		/* descriptors an indirect chain may have: the segment limit + 2; 0: queue size */
 	struct vio_features type_features;	/* device-specific bits of this instance */
@@ -180,6 +183,9 @@ struct vio_dev {
 	struct vio_mem *mem;		/* what queues are started with; one reference */
 	uint8_t *config;		/* type->config_len bytes inside the instance, wire order */
 	uint32_t generation;
+	uint64_t admin_used;		/* commands that the driver has said it uses */
+	void *admin_store;		/* inside the instance, set by the type's open: what it has set and made */
+	size_t admin_store_bytes;
 	/* The status machine's. */
 	uint8_t status;
 	uint8_t pending;		/* what stop is under way: 0, VIO_PENDING_* */
@@ -197,6 +203,13 @@ struct vio_dev {
 const char *vio_dev_open(struct vio_dev *d, const struct vio_dev_type *type, const void *options,
     const struct vio_port_ops *port, void *port_arg, struct vio_features wire);
 void vio_dev_close(struct vio_dev *d);	/* all queues are stopped */
+
+/* All queues there are, and those that a driver can see: administration queues need their feature. */
+static inline unsigned vio_dev_queues(const struct vio_dev *d) { return d->queues + (unsigned)d->admin_queues; }
+static inline unsigned vio_dev_queues_seen(const struct vio_dev *d)
+{
+	return vio_has(d->accepted, VIO_F_ADMIN_VQ) && vio_has(d->wire, VIO_F_ADMIN_VQ) ? vio_dev_queues(d) : d->queues;
+}
 
 /* The transport is another one from now on: no queue runs.  wire: device-independent features it carries. */
 void vio_dev_attach(struct vio_dev *d, const struct vio_port_ops *port, void *port_arg, struct vio_features wire);

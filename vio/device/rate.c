@@ -6,6 +6,7 @@
  * All queues of a device add to the same word, from their own threads, so a limit holds for the device and not a queue.
  * Counting happens once a turn, from counters that exist anyway; a request in the middle of a turn costs nothing.
  */
+#include <vio/device/admin.h>
 #include <vio/device/rate.h>
 
 #define SECOND UINT64_C(1000000000)
@@ -43,6 +44,8 @@ void vio_dev_alarm(struct vio_devq *q, uint64_t at_ns)
 
 static bool counts(const struct vio_dev *d, const struct vio_devq *q)
 {
+	if (vio_dev_is_admin(d, q->index))
+		return false;
 	return !d->type->unlimited || !d->type->unlimited(d, q->index);
 }
 

@@ -2,6 +2,7 @@
  * Save and load: a device's state as the specification's device parts (2.12).  Saving is legal while all queues are
  * stopped.  Loading checks everything before it changes anything; unknown optional parts are skipped.
  */
+#include <vio/device/admin.h>
 #include <vio/device/state.h>
 #include <vio/ring/freestanding.h>
 
@@ -50,6 +51,13 @@ static void save_own(struct vio_dev *d, struct vio_parts *o)
 	}
 }
 
+static void save_administered(struct vio_dev *d, struct vio_parts *o)
+{
+	size_t left = o->room > o->used ? o->room - o->used : 0;
+
+	o->used += vio_dev_admin_save(d, o->to && left ? o->to + o->used : NULL, left);
+}
+
 static void save_ours(struct vio_dev *d, struct vio_parts *o)
 {
 	struct { struct vio_part_config head; uint8_t bytes[VIO_DEV_CONFIG_MAX]; } c = {
@@ -57,7 +65,7 @@ static void save_ours(struct vio_dev *d, struct vio_parts *o)
 
 	vio_dev_config_read(d, 0, c.bytes, d->type->config_len);
 	vio_parts_put(o, VIO_PART_CONFIG, VIO_PART_F_OPTIONAL, 0, &c, sizeof c.head + d->type->config_len);
-	for (unsigned i = 0; i < d->queues; i++) {
+	for (unsigned i = 0; i < vio_dev_queues_seen(d); i++) {
 		struct vio_part_vq_place p = { vio_le32_of(d->queue[i].base), d->queue[i].ring.broken != NULL, { 0 } };
 		vio_parts_put(o, VIO_PART_VQ_PLACE, 0, i, &p, sizeof p);
 	}
@@ -79,12 +87,13 @@ size_t vio_dev_save_with(struct vio_dev *d, void *to, size_t room, const struct 
 	if (w && w->save_common)
 		w->save_common(arg, &o);
 	vio_parts_put(&o, VIO_PART_DEVICE_STATUS, 0, 0, &d->status, 1);
-	for (unsigned i = 0; i < d->queues; i++)
+	for (unsigned i = 0; i < vio_dev_queues_seen(d); i++)
 		save_queue(d, &o, i, w && w->vector ? w->vector(arg, i) : 0xffff);
 	if (w)
 		w->save(arg, &o);
 	d->accepted = settled(d->status, draft);
 	save_own(d, &o);
+	save_administered(d, &o);
 	d->accepted = draft;
 	save_ours(d, &o);
 	return o.used;
@@ -113,8 +122,8 @@ struct state {
 	uint64_t cfg_seen, place_seen;	/* bit i: queue i */
 	struct vio_part_vq_cfg cfg[VIO_DEV_QUEUES];
 	struct vio_part_vq_place place[VIO_DEV_QUEUES];
-	const unsigned char *own, *config;
-	size_t own_len, config_len;
+	const unsigned char *own, *config, *admin;	/* admin: NULL, or parts one after the other */
+	size_t own_len, config_len, admin_len;
 	struct vio_part_config config_head;
 	const struct vio_state_wire *wire;
 	void *arg;
@@ -127,7 +136,7 @@ static const char *queue_part(const struct vio_dev *d, struct state *s, const st
 	bool cfg = vio_le16_get(h->type) == VIO_PART_VQ_CFG;
 	uint64_t *seen = cfg ? &s->cfg_seen : &s->place_seen;
 
-	if (i >= d->queues)
+	if (i >= vio_dev_queues(d))
 		return "the state has a queue that the device does not have";
 	if (*seen >> i & 1)
 		return "the state has a part twice";
@@ -168,6 +177,19 @@ static const char *own_part(struct state *s, const struct vio_part_header *h, co
 		return "the state has the parts of the device's type in two places";
 	s->has_own = true;
 	s->own_len += bytes;
+	return NULL;
+}
+
+/* So are those of what was administered. */
+static const char *admin_part(struct state *s, const struct vio_part_header *h, const unsigned char *value)
+{
+	const unsigned char *whole = value - sizeof *h;
+
+	if (!s->admin)
+		s->admin = whole;
+	else if (s->admin + s->admin_len != whole)
+		return "the state has what was administered in two places";
+	s->admin_len += sizeof *h + vio_le32_get(h->length);
 	return NULL;
 }
 
@@ -232,6 +254,8 @@ static const char *one_part(struct vio_dev *d, struct state *s, const struct vio
 		return queue_part(d, s, h, value);
 	case VIO_PART_CONFIG:
 		return config_part(s, value, len);
+	case VIO_PART_ADMIN:
+		return admin_part(s, h, value);
 	case VIO_PART_DEVICE_TYPE:
 		s->own = value;
 		s->own_len = len;
@@ -277,11 +301,22 @@ static const char *judge_status(struct vio_dev *d, const struct state *s)
 	return vio_dev_features_refused(d, s->features);
 }
 
+/* Administration queues are seen, and saved, with their feature only. */
+static bool has_queue(const struct vio_dev *d, const struct state *s, unsigned i)
+{
+	return i < d->queues || (vio_has(s->features, VIO_F_ADMIN_VQ) && vio_has(d->wire, VIO_F_ADMIN_VQ));
+}
+
 static const char *judge_queues(const struct vio_dev *d, const struct state *s)
 {
-	for (unsigned i = 0; i < d->queues; i++) {
+	for (unsigned i = 0; i < vio_dev_queues(d); i++) {
 		if (d->queue[i].state != VIO_QUEUE_STOPPED)
 			return "a queue is running: state is loaded into a stopped device";
+		if (!has_queue(d, s, i)) {
+			if (s->cfg_seen >> i & 1 || s->place_seen >> i & 1)
+				return "the state has an administration queue, and its driver did not ask for any";
+			continue;
+		}
 		if (!(s->cfg_seen >> i & 1) || !(s->place_seen >> i & 1))
 			return "the state lacks a queue that the device has: start it with as many as the other had";
 		bool used = vio_le16_get(s->cfg[i].enabled) && s->status & (VIO_S_DRIVER_OK | VIO_S_SUSPEND) && !s->place[i].broken;
@@ -308,6 +343,16 @@ static const char *try_own(struct vio_dev *d, const struct state *s)
 	return why;
 }
 
+static const char *try_administered(struct vio_dev *d, const struct state *s)
+{
+	struct vio_features before = d->accepted;
+
+	d->accepted = settled(s->status, s->features);
+	const char *why = vio_dev_admin_load(d, s->admin, s->admin_len, true);
+	d->accepted = before;
+	return why;
+}
+
 static const char *judge(struct vio_dev *d, const struct state *s)
 {
 	const char *why = NULL;
@@ -320,6 +365,8 @@ static const char *judge(struct vio_dev *d, const struct state *s)
 		why = judge_status(d, s);
 	if (!why && s->wire)
 		why = s->wire->check(s->arg);
+	if (!why)
+		why = try_administered(d, s);
 	return why ? why : try_own(d, s);	/* the last that may refuse */
 }
 
@@ -363,8 +410,9 @@ static void take(struct vio_dev *d, const struct state *s)
 		vio_dev_accept(d, f);
 	if (d->type->load)
 		(void)d->type->load(d, s->own, s->own_len);	/* again: accept may have set defaults */
+	(void)vio_dev_admin_load(d, s->admin, s->admin_len, false);
 	d->accepted = s->features;
-	for (unsigned i = 0; i < d->queues; i++)
+	for (unsigned i = 0; i < vio_dev_queues_seen(d); i++)
 		take_queue(d, i, s);
 	d->status = s->status;
 	d->needs_reset = s->status & VIO_S_NEEDS_RESET ? "the device needed a reset when its state was saved" : NULL;
@@ -396,7 +444,7 @@ const char *vio_dev_load_own(struct vio_dev *d, const void *from, size_t n, stru
 	for (unsigned i = 0; !why && i < d->queues; i++)
 		if (d->queue[i].state != VIO_QUEUE_STOPPED)
 			why = "a queue is running: state is loaded into a stopped device";
-	if (!why && (s.has_status || s.cfg_seen || s.place_seen || s.has_config))
+	if (!why && (s.has_status || s.cfg_seen || s.place_seen || s.has_config || s.admin))
 		why = "the state is of a whole device, and here it is its type's alone";
 	if (!why && !s.has_features)
 		why = "the state lacks the driver's features";

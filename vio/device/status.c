@@ -23,17 +23,17 @@ void vio_dev_needs_reset(struct vio_dev *d, const char *why)
 
 uint16_t vio_dev_queue_size_max(const struct vio_dev *d, unsigned i)
 {
-	return i < d->queues ? d->queue_size_max : 0;
+	return i < vio_dev_queues_seen(d) ? d->queue_size_max : 0;
 }
 
 bool vio_dev_queue_is_live(const struct vio_dev *d, unsigned i)
 {
-	return i < d->queues && d->queue[i].live;
+	return i < vio_dev_queues_seen(d) && d->queue[i].live;
 }
 
 void vio_dev_queue_setup(struct vio_dev *d, unsigned i, uint16_t size, uint64_t desc, uint64_t driver, uint64_t device)
 {
-	if (i >= d->queues || d->queue[i].live)
+	if (i >= vio_dev_queues_seen(d) || d->queue[i].live)
 		return;
 	struct vio_dev_queue *dq = &d->queue[i];
 	dq->size = size;
@@ -85,7 +85,7 @@ static void start_if_may(struct vio_dev *d, unsigned i)
 
 static void start_live(struct vio_dev *d)
 {
-	for (unsigned i = 0; i < d->queues; i++)
+	for (unsigned i = 0; i < vio_dev_queues_seen(d); i++)
 		start_if_may(d, i);
 }
 
@@ -96,7 +96,7 @@ static uint32_t first_base(const struct vio_dev *d)
 
 void vio_dev_queue_go_live(struct vio_dev *d, unsigned i)
 {
-	if (i >= d->queues || d->queue[i].live || d->queue[i].size == 0)
+	if (i >= vio_dev_queues_seen(d) || d->queue[i].live || d->queue[i].size == 0)
 		return;
 	d->queue[i].live = true;
 	d->queue[i].base = first_base(d);
@@ -128,7 +128,7 @@ static void queue_stopped(void *arg, unsigned i, uint32_t base)
 
 void vio_dev_queue_let_go(struct vio_dev *d, unsigned i)
 {
-	if (i >= d->queues || !d->queue[i].live || d->pending || d->queue[i].leaving)
+	if (i >= vio_dev_queues_seen(d) || !d->queue[i].live || d->pending || d->queue[i].leaving)
 		return;
 	d->queue[i].leaving = true;
 	vio_dev_queue_stop(d, i, true, queue_stopped, d);
@@ -142,7 +142,7 @@ void vio_dev_queue_reset(struct vio_dev *d, unsigned i)
 
 bool vio_dev_notified(struct vio_dev *d, unsigned i)
 {
-	if (i >= d->queues || !(d->status & VIO_S_DRIVER_OK) || d->status & VIO_S_FAILED)
+	if (i >= vio_dev_queues_seen(d) || !(d->status & VIO_S_DRIVER_OK) || d->status & VIO_S_FAILED)
 		return false;
 	d->queue[i].ring.stats.kicks++;
 	return vio_dev_queue_turn(d, i);
@@ -162,7 +162,7 @@ static void all_stopped(struct vio_dev *d)
 
 	d->pending = 0;
 	if (pending == VIO_PENDING_RESET) {
-		for (unsigned i = 0; i < d->queues; i++)
+		for (unsigned i = 0; i < vio_dev_queues(d); i++)
 			default_queue(d, i);
 		vio_dev_forget(d);
 		d->needs_reset = NULL;
@@ -179,7 +179,7 @@ static void all_stopped(struct vio_dev *d)
 
 static void settle(struct vio_dev *d)
 {
-	for (unsigned i = 0; i < d->queues; i++)
+	for (unsigned i = 0; i < vio_dev_queues(d); i++)
 		if (d->queue[i].state != VIO_QUEUE_STOPPED)
 			return;
 	all_stopped(d);
@@ -188,7 +188,7 @@ static void settle(struct vio_dev *d)
 /* A queue that is on its way to its end already is asked again only to make it come sooner. */
 static void stop_queues(struct vio_dev *d, bool cancel)
 {
-	for (unsigned i = 0; i < d->queues; i++)
+	for (unsigned i = 0; i < vio_dev_queues(d); i++)
 		if (d->queue[i].state != VIO_QUEUE_STOPPED && (cancel || d->queue[i].state != VIO_QUEUE_STOPPING))
 			vio_dev_queue_stop(d, i, cancel, queue_stopped, d);
 	settle(d);

@@ -4,7 +4,7 @@
  * The device is not trusted: it can lie, stall and break its word, and the driver ends each wait at a deadline with a
  * sentence in d->failed.
  */
-#include <vio/driver/port.h>
+#include <vio/driver/admin.h>
 
 static uint64_t now(const struct vio_drv *d) { return d->port->platform.ops->now_ns(d->port->platform.arg); }
 
@@ -52,8 +52,11 @@ bool vio_drv_reset(struct vio_drv *d)
 	d->status = 0;
 	d->suspended = false;
 	d->port->ops->set_status(d->port, 0);
-	if (wait_status(d, 0xff, 0))		/* 2.4.2 */
+	if (wait_status(d, 0xff, 0)) {		/* 2.4.2 */
+		if (d->port->admin)
+			vio_admin_end(d->port->admin);
 		return true;
+	}
 	add_status(d, VIO_S_FAILED);
 	return vio_drv_fail(d, "the device does not finish its reset");
 }
@@ -72,7 +75,7 @@ static const unsigned char always[] = {
 };
 
 /* Bits that mean something to a transport only. */
-static const unsigned char never[] = { VIO_F_SR_IOV, VIO_F_ADMIN_VQ };
+static const unsigned char never[] = { VIO_F_SR_IOV };
 
 static struct vio_features choose(struct vio_features offered, struct vio_features wanted, const struct vio_feature_need *needs)
 {
@@ -97,6 +100,10 @@ bool vio_drv_begin(struct vio_drv *d, struct vio_drv_port *port, uint32_t device
 		return false;
 	add_status(d, VIO_S_ACKNOWLEDGE);
 	add_status(d, VIO_S_DRIVER);
+	if (port->admin && port->ops->admin_queues)
+		vio_features_add(&wanted, VIO_F_ADMIN_VQ);
+	else
+		vio_features_drop(&wanted, VIO_F_ADMIN_VQ);
 	d->features = choose(vio_features_minus(port->ops->features(port), port->refuse), wanted, needs);
 	if (!port->has_config_data)		/* a device may offer it where it means nothing */
 		vio_features_drop(&d->features, VIO_F_NOTIF_CONFIG_DATA);
@@ -121,6 +128,8 @@ bool vio_drv_queue(struct vio_drv *d, uint16_t queue, const struct vio_drvq *q)
 
 bool vio_drv_ready(struct vio_drv *d)
 {
+	if (d->port->admin && vio_drv_has(d, VIO_F_ADMIN_VQ) && !vio_admin_start(d->port->admin, d))
+		return false;
 	add_status(d, VIO_S_DRIVER_OK);
 	if (status(d) & VIO_S_NEEDS_RESET)
 		return vio_drv_fail(d, "the device needed a reset as soon as it was started");

@@ -35,11 +35,14 @@ struct vio_platform_ops {
 	void (*wait)(void *arg, struct vio_drv_port *port, uint16_t queue, uint64_t deadline_ns);
 };
 
+struct vio_admin;
+
 struct vio_drv_port {
 	const struct vio_drv_port_ops *ops;
 	struct vio_platform platform;
 	bool has_config_data;		/* the wire can do NOTIF_CONFIG_DATA */
 	struct vio_features refuse;	/* for its user to set, after the probe: not taken though the device offers it */
+	struct vio_admin *admin;	/* the user's, to administer the device whatever its driver (driver/admin.h); NULL: he does not */
 };
 struct vio_drv_port_ops {
 	uint32_t (*device_id)(struct vio_drv_port *p);
@@ -54,6 +57,8 @@ struct vio_drv_port_ops {
 	 */
 	bool (*config_read)(struct vio_drv_port *p, uint32_t at, void *to, uint32_t len);
 	bool (*config_write)(struct vio_drv_port *p, uint32_t at, const void *from, uint32_t len);
+	/* How many administration queues there are once ADMIN_VQ is negotiated, and the first; NULL: the wire has none. */
+	uint16_t (*admin_queues)(struct vio_drv_port *p, uint16_t *first);
 	uint16_t (*queue_max)(struct vio_drv_port *p, uint16_t queue);	/* 0: no such queue */
 	bool (*queue_start)(struct vio_drv_port *p, uint16_t queue, const struct vio_drvq *q);
 	bool (*queue_reset)(struct vio_drv_port *p, uint16_t queue);	/* ask; NULL: the wire can't */
@@ -83,7 +88,7 @@ bool vio_drv_begin(struct vio_drv *d, struct vio_drv_port *port, uint32_t device
     const struct vio_feature_need *needs);
 /* Step 7 for one queue; q has been initialised with d->features. */
 bool vio_drv_queue(struct vio_drv *d, uint16_t queue, const struct vio_drvq *q);
-/* Step 8: DRIVER_OK. */
+/* Step 8: DRIVER_OK; an administration queue is set up before it. */
 bool vio_drv_ready(struct vio_drv *d);
 /* Something went wrong for good: sets FAILED (3.1.1).  Returns false. */
 bool vio_drv_fail(struct vio_drv *d, const char *why);

@@ -16,6 +16,7 @@ enum {
 	VIO_PART_PCI_CONFIG = 0x5f0,	/* the function's config space, and registers that no other part has */
 	VIO_PART_PCI_VECTORS = 0x5f1,	/* the MSI-X table and what is pending */
 	VIO_PART_MMIO = 0x5f2,		/* registers */
+	VIO_PART_ADMIN = 0x5fd,		/* what the driver has administered of the self group; selector: struct vio_part_admin */
 	VIO_PART_CONFIG = 0x5fe,	/* the config space, and what is known of it */
 	VIO_PART_VQ_PLACE = 0x5ff	/* where a stopped queue goes on */
 };
@@ -47,7 +48,10 @@ struct vio_part_pci_config {
 	vio_le64 shm_bytes;
 	vio_le64 driver_features[2];
 };
+/* type: of a capability its id, of an object its type; the value is the list of commands in use, the capability, the object's data */
+enum { VIO_PART_ADMIN_LIST, VIO_PART_ADMIN_CAP, VIO_PART_ADMIN_OBJECT };
+struct vio_part_admin { vio_le16 kind, type; vio_le32 id; };
 struct vio_part_pci_vector { vio_le64 address; vio_le32 data; uint8_t masked, pending, zero[2]; };
 VIO_STATIC_ASSERT(sizeof(struct vio_part_vq_place) == 8 && sizeof(struct vio_part_config) == 8 && sizeof(struct vio_part_mmio) == 40 &&
-    sizeof(struct vio_part_pci_config) == 296 && sizeof(struct vio_part_pci_vector) == 16, "without holes");
+    sizeof(struct vio_part_admin) == 8 && sizeof(struct vio_part_pci_config) == 296 && sizeof(struct vio_part_pci_vector) == 16, "without holes");
 #endif

@@ -61,7 +61,7 @@ struct vio_features vio_loop_features(void)
 {
 	static const unsigned char bits[] = {
 		VIO_F_INDIRECT_DESC, VIO_F_EVENT_IDX, VIO_F_VERSION_1, VIO_F_ACCESS_PLATFORM, VIO_F_RING_PACKED, VIO_F_IN_ORDER,
-		VIO_F_ORDER_PLATFORM, VIO_F_NOTIFICATION_DATA, VIO_F_RING_RESET, VIO_F_SUSPEND,
+		VIO_F_ORDER_PLATFORM, VIO_F_NOTIFICATION_DATA, VIO_F_RING_RESET, VIO_F_ADMIN_VQ, VIO_F_SUSPEND,
 	};
 	return vio_features_of(bits, sizeof bits);
 }
@@ -138,6 +138,12 @@ static bool config_write(struct vio_drv_port *p, uint32_t at, const void *from, 
 	return vio_dev_config_write(SELF(p)->dev, at, from, len);
 }
 
+static uint16_t admin_queues(struct vio_drv_port *p, uint16_t *first)
+{
+	*first = SELF(p)->dev->queues;
+	return SELF(p)->dev->admin_queues;
+}
+
 static uint16_t queue_max(struct vio_drv_port *p, uint16_t i) { return vio_dev_queue_size_max(SELF(p)->dev, i); }
 
 static bool queue_start(struct vio_drv_port *p, uint16_t i, const struct vio_drvq *q)
@@ -162,7 +168,7 @@ static void kick(struct vio_drv_port *p, uint16_t i, uint32_t notification)
 	l->kicks++;
 	l->last_notification = notification;
 	if (l->lazy) {
-		if (i < l->dev->queues)
+		if (i < vio_dev_queues_seen(l->dev))
 			on_wake(l, i);
 		return;
 	}
@@ -173,7 +179,8 @@ static void kick(struct vio_drv_port *p, uint16_t i, uint32_t notification)
 
 static const struct vio_drv_port_ops ops = {
 	.device_id = device_id, .features = features, .accept = accept, .status = status, .set_status = set_status,
-	.generation = generation, .config_read = config_read, .config_write = config_write, .queue_max = queue_max,
+	.generation = generation, .config_read = config_read, .config_write = config_write, .admin_queues = admin_queues,
+	.queue_max = queue_max,
 	.queue_start = queue_start, .queue_reset = queue_reset, .queue_is_live = queue_is_live, .kick = kick,
 };
 

@@ -130,7 +130,7 @@ struct vio_pci_drv {
 	uint32_t multiplier;
 	uint8_t window, msix;			/* capabilities; 0: there is none */
 	uint16_t vectors;			/* in use: vio_pci_use_vectors() */
-	bool with_data, with_config_data;
+	bool with_data, with_config_data, with_admin;
 	uint32_t notify_at[VIO_PCI_DRV_QUEUES];
 	uint16_t notify_data[VIO_PCI_DRV_QUEUES];
 };

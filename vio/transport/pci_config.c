@@ -332,7 +332,7 @@ static void set_command(struct vio_pci_dev *p, uint16_t v)
 	if (changed & VIO_PCI_COMMAND_INTX_OFF)
 		vio_pci_intx_again(p);
 	if (changed & p->command & VIO_PCI_COMMAND_MASTER)
-		for (unsigned i = 0; i < p->wire.dev->queues; i++)	/* what was notified meanwhile */
+		for (unsigned i = 0; i < vio_dev_queues_seen(p->wire.dev); i++)	/* what was notified meanwhile */
 			p->ops->owner.wake(p->wire.arg, i);
 	if (changed & VIO_PCI_COMMAND_MEMORY && p->ops->moved)
 		p->ops->moved(p->wire.arg);

@@ -81,7 +81,8 @@ struct vio_features vio_pci_features(void)
 {
 	static const unsigned char bits[] = {
 		VIO_F_INDIRECT_DESC, VIO_F_EVENT_IDX, VIO_F_VERSION_1, VIO_F_ACCESS_PLATFORM, VIO_F_RING_PACKED, VIO_F_IN_ORDER,
-		VIO_F_ORDER_PLATFORM, VIO_F_NOTIFICATION_DATA, VIO_F_NOTIF_CONFIG_DATA, VIO_F_RING_RESET, VIO_F_SUSPEND,
+		VIO_F_ORDER_PLATFORM, VIO_F_NOTIFICATION_DATA, VIO_F_NOTIF_CONFIG_DATA, VIO_F_RING_RESET,
+		VIO_F_ADMIN_VQ, VIO_F_SUSPEND,
 	};
 	return vio_features_of(bits, sizeof bits);
 }
@@ -147,7 +148,7 @@ static void notify(struct vio_pci_dev *p, uint32_t at, unsigned width, uint32_t 
 
 	if (vio_has(f, VIO_F_NOTIF_CONFIG_DATA))
 		queue = queue ^ 0xffff;		/* as queue_notif_config_data says */
-	if (width != (vio_has(f, VIO_F_NOTIFICATION_DATA) ? 4 : 2) || queue >= p->wire.dev->queues ||
+	if (width != (vio_has(f, VIO_F_NOTIFICATION_DATA) ? 4 : 2) || queue >= vio_dev_queues_seen(p->wire.dev) ||
 	    (p->o.notify_multiplier && at != queue * p->o.notify_multiplier)) {
 		p->refused++;
 		return;
@@ -162,7 +163,7 @@ uint32_t vio_pci_notify_at(const struct vio_pci_dev *p, unsigned queue) { return
 
 static struct vio_dev_queue *selected(const struct vio_pci_dev *p)
 {
-	return p->queue_sel < p->wire.dev->queues ? &p->wire.dev->queue[p->queue_sel] : NULL;
+	return p->queue_sel < vio_dev_queues_seen(p->wire.dev) ? &p->wire.dev->queue[p->queue_sel] : NULL;
 }
 
 /* How wide the field at this offset is; 0: none begins here.  64-bit fields are two halves. */
@@ -202,7 +203,7 @@ static uint32_t read_queue(const struct vio_pci_dev *p, uint32_t at)
 	case AT(queue_device): case AT(queue_device) + 4: return vio_half(q->device, at & 4);
 	case AT(queue_notif_config_data): return p->queue_sel ^ 0xffff;
 	case AT(queue_reset): return vio_queue_ending(p->wire.dev, q);
-	default: return 0;		/* no administration queue */
+	default: return 0;
 	}
 }
 
@@ -214,7 +215,9 @@ static uint32_t read_common(struct vio_pci_dev *p, uint32_t at)
 	case AT(driver_feature_select): return p->driver_sel;
 	case AT(driver_feature): return vio_feature_word(p->driver_features, p->driver_sel);
 	case AT(config_msix_vector): return p->config_vector;
-	case AT(num_queues): return p->wire.dev->queues;
+	case AT(num_queues): return p->wire.dev->queues;	/* administration queues stand behind them */
+	case AT(admin_queue_index): return p->wire.dev->queues;
+	case AT(admin_queue_num): return p->wire.dev->admin_queues;
 	case AT(device_status): return vio_dev_status(p->wire.dev);
 	case AT(config_generation): return generation(p);
 	case AT(queue_select): return p->queue_sel;

@@ -87,6 +87,7 @@ static bool accept(struct vio_drv_port *p, struct vio_features f)
 {
 	SELF(p)->with_data = vio_has(f, VIO_F_NOTIFICATION_DATA);
 	SELF(p)->with_config_data = vio_has(f, VIO_F_NOTIF_CONFIG_DATA);
+	SELF(p)->with_admin = vio_has(f, VIO_F_ADMIN_VQ);
 	for (uint32_t i = 0; i < VIO_F_LIMIT / 32; i++) {
 		PUT(SELF(p), driver_feature_select, i);
 		PUT(SELF(p), driver_feature, (uint32_t)(f.word[i / 2] >> i % 2 * 32));
@@ -121,9 +122,32 @@ static bool config_write(struct vio_drv_port *p, uint32_t at, const void *from, 
 
 /* ---- Queues ---- */
 
+/* A device that offers them has a common configuration that is long enough, or has none. */
+static uint16_t admin_queues(struct vio_drv_port *p, uint16_t *first)
+{
+	if (SELF(p)->common.bytes < sizeof(struct vio_pci_common))
+		return 0;
+	*first = (uint16_t)GET(SELF(p), admin_queue_index);
+	uint16_t n = (uint16_t)GET(SELF(p), admin_queue_num);
+	return *first >= GET(SELF(p), num_queues) && n <= 0x10000 - *first ? n : 0;	/* 4.1.4.3.1 */
+}
+
+/* Is it among the device's queues, or the administration queues behind them? */
+static bool queue_is_there(struct vio_pci_drv *d, uint16_t queue)
+{
+	uint16_t first;
+
+	if (queue < GET(d, num_queues))
+		return true;
+	if (queue >= VIO_PCI_DRV_QUEUES)
+		return false;
+	uint16_t n = d->with_admin ? admin_queues(&d->port, &first) : 0;
+	return n && queue >= first && queue - first < n;
+}
+
 static uint16_t queue_max(struct vio_drv_port *p, uint16_t queue)
 {
-	if (queue >= GET(SELF(p), num_queues))
+	if (!queue_is_there(SELF(p), queue))
 		return 0;
 	PUT(SELF(p), queue_select, queue);
 	uint32_t max = GET(SELF(p), queue_size);
@@ -191,7 +215,8 @@ static void kick(struct vio_drv_port *p, uint16_t queue, uint32_t notification)
 
 static const struct vio_drv_port_ops ops = {
 	.device_id = device_id, .features = features, .accept = accept, .status = status, .set_status = set_status,
-	.generation = generation, .config_read = config_read, .config_write = config_write, .queue_max = queue_max,
+	.generation = generation, .config_read = config_read, .config_write = config_write, .admin_queues = admin_queues,
+	.queue_max = queue_max,
 	.queue_start = queue_start, .queue_reset = queue_reset, .queue_is_live = queue_in_use, .kick = kick,
 };
 
