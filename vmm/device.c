@@ -190,7 +190,7 @@ static void attach(void *arg)
 		vio_features_drop(&f, VIO_F_RING_PACKED);
 	vio_dev_attach(d->dev, d->wire->port, d->port_arg, f);
 	vio_dev_set_mem(d->dev, d->m->memory.mem);
-	for (unsigned i = 0; i < d->dev->queues; i++)
+	for (unsigned i = 0; i < vio_dev_queues(d->dev); i++)
 		open_queue(d, i);
 }
 
@@ -321,7 +321,7 @@ static void adopt(void *arg)
 	struct vmm_device *d = arg;
 
 	vio_dev_set_mem(d->dev, d->m->memory.mem);
-	for (unsigned i = 0; i < d->dev->queues; i++)
+	for (unsigned i = 0; i < vio_dev_queues(d->dev); i++)
 		if (d->dev->queue[i].state != VIO_QUEUE_STOPPED)
 			vio_dev_queue_set_mem(d->dev, i, d->m->memory.mem, NULL);
 }

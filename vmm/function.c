@@ -70,7 +70,7 @@ static void hook(struct function *f, bool on)
 {
 	if (!f->hooked)
 		return;
-	for (unsigned i = 0; i < f->d.dev->queues; i++)
+	for (unsigned i = 0; i < vio_dev_queues(f->d.dev); i++)
 		vmm_device_hook(&f->d, i, f->hooked + vio_pci_notify_at(&f->p, i), 2, -1, on);
 	if (!on)
 		f->hooked = 0;
@@ -194,7 +194,7 @@ static void place_bars(struct function *f)
 struct vmm_device *vmm_function_new(struct vmm *m, const struct vmm_attach *a, char *why)
 {
 	struct function *f = calloc(1, sizeof *f);
-	unsigned vectors = a->dev->queues + 1u;
+	unsigned vectors = vio_dev_queues(a->dev) + 1u;
 
 	if (m->booted && !vmm_arch_map(m)->plug) {
 		vio_refuse(why, "this architecture's machine knows no hot plug: add %s when the machine starts", a->name);
