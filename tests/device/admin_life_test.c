@@ -266,14 +266,25 @@ static void saved_and_loaded(void **state)
 	rig_close(g);
 }
 
-/* The n-th part of what was administered. */
-static struct vio_part_header *admin_part(unsigned char *state, size_t len, unsigned n)
+/* The whole part at, and how long it is; parts stand at any address. */
+static size_t part_bytes(const unsigned char *at, uint16_t *type)
 {
-	for (size_t at = 0; at < len; ) {
-		struct vio_part_header *h = (struct vio_part_header *)(state + at);
-		if (vio_le16_get(h->type) == VIO_PART_ADMIN && n-- == 0)
-			return h;
-		at += sizeof *h + vio_le32_get(h->length);
+	struct vio_part_header h;
+
+	memcpy(&h, at, sizeof h);
+	*type = vio_le16_get(h.type);
+	return sizeof h + vio_le32_get(h.length);
+}
+
+/* The n-th part of what was administered. */
+static unsigned char *admin_part(unsigned char *state, size_t len, unsigned n)
+{
+	uint16_t type;
+
+	for (size_t at = 0, bytes; at < len; at += bytes) {
+		bytes = part_bytes(state + at, &type);
+		if (type == VIO_PART_ADMIN && n-- == 0)
+			return state + at;
 	}
 	fail();
 	return NULL;
@@ -306,7 +317,7 @@ static void bad_states(void **state)
 	size_t n = saved(g, good, sizeof good);
 	for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
 		memcpy(bad, good, n);
-		unsigned char *part = (unsigned char *)admin_part(bad, n, rows[i].part);
+		unsigned char *part = admin_part(bad, n, rows[i].part);
 		assert_int_not_equal(part[rows[i].at], rows[i].v);
 		part[rows[i].at] = rows[i].v;
 		if (!vio_dev_load(g->dev, bad, n))
@@ -315,17 +326,17 @@ static void bad_states(void **state)
 		assert_memory_equal(is_now, good, n);
 	}
 	/* parts in two places; and of a driver that has no such queue */
-	struct vio_part_header *last = admin_part(good, n, 5);
-	size_t whole = sizeof *last + vio_le32_get(last->length);
+	uint16_t type;
+	unsigned char *last = admin_part(good, n, 5);
+	size_t whole = part_bytes(last, &type);
 	memcpy(bad, last, whole);
 	memcpy(bad + whole, good, n);
 	assert_non_null(vio_dev_load(g->dev, bad, n + whole));
 	memcpy(bad, good, n);
-	for (size_t at = 0; at < n; ) {
-		struct vio_part_header *h = (struct vio_part_header *)(bad + at);
-		if (vio_le16_get(h->type) == VIO_PART_DRV_FEATURES)
-			bad[at + sizeof *h + VIO_F_ADMIN_VQ / 8] &= (unsigned char)~(1 << VIO_F_ADMIN_VQ % 8);
-		at += sizeof *h + vio_le32_get(h->length);
+	for (size_t at = 0, bytes; at < n; at += bytes) {
+		bytes = part_bytes(bad + at, &type);
+		if (type == VIO_PART_DRV_FEATURES)
+			bad[at + sizeof(struct vio_part_header) + VIO_F_ADMIN_VQ / 8] &= (unsigned char)~(1 << VIO_F_ADMIN_VQ % 8);
 	}
 	assert_non_null(vio_dev_load(g->dev, bad, n));
 	assert_int_equal(vio_dev_save(g->dev, after, sizeof after), n);
