@@ -23,7 +23,7 @@ static struct duo opened(void)
 
 	disguised = made_up;
 	disguised.id = VIO_ID_RNG;
-	assert_null(rig_open(d.g, &disguised, NULL));
+	assert_null(rig_open(d.g, &disguised, &no_options));
 	d.rng = rig_take(d.g, sizeof *d.rng);
 	d.a = admin_of(d.g);
 	d.g->wire.port.admin = d.a;

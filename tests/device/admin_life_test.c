@@ -48,7 +48,7 @@ static void only_if_negotiated(void **state)
 	uint16_t first;
 
 	(void)state;
-	assert_null(rig_open(g, &made_up, NULL));
+	assert_null(rig_open(g, &made_up, &no_options));
 	ops = port_ops(g);
 	assert_true(vio_has(ops->features(p), VIO_F_ADMIN_VQ));
 	rig_start(g, 1, BITS(VIO_F_RING_RESET, VIO_F_ADMIN_VQ));	/* the driver core takes it for who wants to administer only */
@@ -94,7 +94,7 @@ static void a_device_without_room(void **state)
 	struct rig *g = rig_new();
 
 	(void)state;
-	assert_null(rig_open(g, &made_up, NULL));
+	assert_null(rig_open(g, &made_up, &no_options));
 	g->dev->admin_queues = 0;
 	assert_false(vio_has(port_ops(g)->features(&g->wire.port), VIO_F_ADMIN_VQ));
 	rig_start(g, 1, BITS(VIO_F_RING_RESET));
@@ -171,7 +171,7 @@ static void suspended_it_waits(void **state)
 	struct rig *g = rig_new();
 
 	(void)state;
-	assert_null(rig_open(g, &made_up, NULL));
+	assert_null(rig_open(g, &made_up, &no_options));
 	admin_start(g, BITS(VIO_F_SUSPEND));
 	things_are_made(g);
 	uint16_t queue = admin_index(g);
@@ -235,7 +235,7 @@ static struct rig *suspendable(void)
 {
 	struct rig *g = rig_new();
 
-	assert_null(rig_open(g, &made_up, NULL));
+	assert_null(rig_open(g, &made_up, &no_options));
 	admin_start(g, BITS(VIO_F_SUSPEND));
 	return g;
 }

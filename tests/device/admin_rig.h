@@ -5,6 +5,7 @@
 #include "admin_type.h"
 
 enum { ADMIN_ROOM = 544, POISON = 0xa5 };
+static const int no_options;
 #define CMD(name) VIO_ADMIN_CMD_##name
 #define ST(name) VIO_ADMIN_STATUS_##name
 #define Q(name) VIO_ADMIN_STATUS_Q_##name
@@ -49,7 +50,7 @@ static inline struct rig *admin_rig(void)
 {
 	struct rig *g = rig_new();
 
-	assert_null(rig_open(g, &made_up, NULL));
+	assert_null(rig_open(g, &made_up, &no_options));
 	admin_start(g, BITS(VIO_F_RING_RESET));
 	return g;
 }

@@ -309,14 +309,14 @@ static bool has_queue(const struct vio_dev *d, const struct state *s, unsigned i
 
 static const char *judge_queues(const struct vio_dev *d, const struct state *s)
 {
+	for (unsigned i = 0; i < vio_dev_queues(d); i++)
+		if (!has_queue(d, s, i) && (s->cfg_seen | s->place_seen) >> i & 1)
+			return "the state has a queue that the device does not have";
 	for (unsigned i = 0; i < vio_dev_queues(d); i++) {
 		if (d->queue[i].state != VIO_QUEUE_STOPPED)
 			return "a queue is running: state is loaded into a stopped device";
-		if (!has_queue(d, s, i)) {
-			if (s->cfg_seen >> i & 1 || s->place_seen >> i & 1)
-				return "the state has an administration queue, and its driver did not ask for any";
+		if (!has_queue(d, s, i))
 			continue;
-		}
 		if (!(s->cfg_seen >> i & 1) || !(s->place_seen >> i & 1))
 			return "the state lacks a queue that the device has: start it with as many as the other had";
 		bool used = vio_le16_get(s->cfg[i].enabled) && s->status & (VIO_S_DRIVER_OK | VIO_S_SUSPEND) && !s->place[i].broken;

@@ -65,7 +65,7 @@ static void save(void *arg, struct vio_parts *o)
 		.driver_features = { vio_le64_of(p->driver_features.word[0]), vio_le64_of(p->driver_features.word[1]) } };
 
 	memcpy(c.space, p->config, sizeof c.space);
-	for (unsigned i = 0; i < p->wire.dev->queues; i++) {
+	for (unsigned i = 0; i < vio_dev_queues_seen(p->wire.dev); i++) {
 		struct vio_part_vq_notify n = notify_of(p, i);
 		vio_parts_put(o, VIO_PART_VQ_NOTIFY_CFG, 0, i, &n, sizeof n);
 	}
@@ -118,7 +118,7 @@ static const char *notify_part(struct draft *d, const struct vio_part_header *h,
 {
 	unsigned i = h->selector[0] | (unsigned)h->selector[1] << 8;
 
-	if (i >= d->p->wire.dev->queues)
+	if (i >= vio_dev_queues(d->p->wire.dev))
 		return "the state has a queue that the device does not have";
 	if (d->notify_seen >> i & 1)
 		return "the state has a part twice";
@@ -240,8 +240,10 @@ static void take_common(const struct draft *d)
 	__atomic_store_n(&p->config_vector, (uint16_t)d->field[2], __ATOMIC_SEQ_CST);
 	p->generation = (uint8_t)d->field[4];
 	p->queue_sel = (uint16_t)d->field[5];
-	for (unsigned i = 0; i < VIO_DEV_QUEUES; i++)
-		__atomic_store_n(&p->queue_vector[i], i < p->wire.dev->queues ? d->queue_vector[i] : VIO_PCI_NO_VECTOR, __ATOMIC_SEQ_CST);
+	for (unsigned i = 0; i < VIO_DEV_QUEUES; i++) {
+		bool there = i < vio_dev_queues_seen(p->wire.dev);
+		__atomic_store_n(&p->queue_vector[i], there ? d->queue_vector[i] : VIO_PCI_NO_VECTOR, __ATOMIC_SEQ_CST);
+	}
 	p->resetting = false;
 }
 
