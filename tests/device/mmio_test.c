@@ -348,7 +348,8 @@ static void reset_with_requests_in_flight(void **state)
 
 static void shared_memory_is_found(void **state)
 {
-	static const struct vio_mmio_shm shm[] = { { 0, UINT64_C(0x1234567800000000), UINT64_C(0x200001000) } };
+	static const struct vio_mmio_shm shm[] = { { 0, UINT64_C(0x1234567800000000), UINT64_C(0x200001000) },
+		{ 2, UINT64_MAX - 4095, 8192 } };
 	struct blk_rig b = closed(1);
 	uint64_t base, len;
 
@@ -356,10 +357,11 @@ static void shared_memory_is_found(void **state)
 	assert_false(vio_mmio_shm_find(&wire(&b)->drv, 0, &base, &len));
 	assert_true(base == UINT64_MAX && len == UINT64_MAX);
 	dev(&b)->shm = shm;
-	dev(&b)->shms = 1;
+	dev(&b)->shms = 2;
 	assert_true(vio_mmio_shm_find(&wire(&b)->drv, 0, &base, &len));
 	assert_true(base == shm[0].base && len == shm[0].len);
 	assert_false(vio_mmio_shm_find(&wire(&b)->drv, 1, &base, &len));
+	assert_false(vio_mmio_shm_find(&wire(&b)->drv, 2, &base, &len));	/* it would wrap around */
 	put(&b, 0x0ac, 256);				/* an id has 8 bits */
 	assert_int_equal(get(&b, 0x0b0), UINT32_MAX);
 	blk_close(&b);

@@ -123,6 +123,37 @@ static void every_notification(void **state)
 		}
 }
 
+/* One address for all queues is one, and not the next as well. */
+static void beside_the_address(void **state)
+{
+	struct blk_rig b = bus_new();
+
+	(void)state;
+	with_multiplier(&b, 0);
+	b.g->wire.port.has_config_data = false;
+	rig_start(b.g, 2, BITS(ALL_BLK));
+	for (uint32_t at = 1; at < 8; at++) {
+		uint64_t refused = dev(&b)->refused;
+		put(&b, 0x3000 + at, 2, 0);
+		assert_int_equal(dev(&b)->refused, refused + 1);
+	}
+	read_one(&b, 0);
+	blk_close(&b);
+}
+
+/* What was accepted can be read, whatever is written later. */
+static void features_stay_readable(void **state)
+{
+	struct blk_rig b = bus_new();
+
+	(void)state;
+	bring_to(&b, AT_FEATURES_OK);
+	put_reg(&b, FEATURES, UINT32_MAX);
+	assert_int_equal(get_reg(&b, FEATURES), 1);
+	heals(&b);
+	blk_close(&b);
+}
+
 static bool silent(struct blk_rig *b)
 {
 	struct rig_wire *w = b->g->wire.other;
@@ -212,6 +243,8 @@ static void suspend_out_of_order(void **state)
 static const struct CMUnitTest tests[] = {
 #if defined(RIG_PCI)
 	T(every_notification, "every multiplier, width, address and value of notifications {core-drv-48 pci-drv-38 pci-drv-39 pci-drv-40 pci-drv-41 pci-drv-42 pci-drv-43; only us}"),
+	T(beside_the_address, "the one address of a device without multiplier is one"),
+	T(features_stay_readable, "accepted features stay readable {pci-dev-15; only us}"),
 #else
 	T(every_notification, "the index, and with NOTIFICATION_DATA the next place"),
 #endif

@@ -4,9 +4,10 @@
  */
 #define RIG_PCI
 #include <pthread.h>
+#include <sched.h>
 #include "bus.h"
 
-enum { SIGNALS = 200000, TABLE_AT = 0x4000, PENDING_AT = 0x5000 };
+enum { SIGNALS = 200000, PIN_ROUNDS = 20000, ISR_AT = 0x1000, TABLE_AT = 0x4000, PENDING_AT = 0x5000 };
 
 struct storm {
 	struct blk_rig b;
@@ -161,9 +162,65 @@ static void masked_is_silent(void **state)
 	blk_close(&s.b);
 }
 
+/* ---- The pin ---- */
+
+struct race { struct storm s; uint64_t round, done; bool level; };
+static struct race *racing;
+
+static void on_level(void *arg, bool level)
+{
+	(void)arg;
+	__atomic_store_n(&racing->level, level, __ATOMIC_SEQ_CST);
+}
+
+static const struct vio_pci_ops pin_ops = { WIRE_OWNER, .msix = on_message, .intx = on_level, .vector = on_vector };
+
+static void *signal_each_round(void *arg)
+{
+	struct race *r = arg;
+
+	for (uint64_t round = 1; round <= PIN_ROUNDS; round++) {
+		while (__atomic_load_n(&r->round, __ATOMIC_SEQ_CST) < round)
+			sched_yield();
+		vio_pci_port.used(dev(&r->s.b), 0);
+		__atomic_store_n(&r->done, round, __ATOMIC_SEQ_CST);
+	}
+	return NULL;
+}
+
+/* One thread signals while another takes what there is away: then the pin is as what is left says. */
+static void the_pin_is_as_the_status_says(void **state)
+{
+	static struct race r;
+	pthread_t thread;
+
+	(void)state;
+	begin(&r.s);
+	racing = &r;
+	control(&r.s, 0);
+	dev(&r.s.b)->ops = &pin_ops;
+	assert_int_equal(pthread_create(&thread, NULL, signal_each_round, &r), 0);
+	for (uint64_t round = 1; round <= PIN_ROUNDS; round++) {
+		get(&r.s.b, ISR_AT, 1);
+		__atomic_store_n(&r.round, round, __ATOMIC_SEQ_CST);
+		for (unsigned i = 0; i < round % 64; i++)
+			get(&r.s.b, ISR_AT, 1);
+		while (__atomic_load_n(&r.done, __ATOMIC_SEQ_CST) < round)
+			get(&r.s.b, ISR_AT, 1), sched_yield();
+		bool status = __atomic_load_n(&dev(&r.s.b)->isr, __ATOMIC_SEQ_CST);
+		if (r.level != status)
+			fail_msg("round %llu: the pin is %s", (unsigned long long)round, r.level ? "up" : "down");
+	}
+	pthread_join(thread, NULL);
+	dev(&r.s.b)->ops = &wire_ops;
+	heals(&r.s.b);
+	blk_close(&r.s.b);
+}
+
 static const struct CMUnitTest tests[] = {
 	T(a_storm, "masks, messages and vectors change while signals come: none is lost, none is made up {pci-dev-57 pci-dev-61; only us}"),
 	T(masked_is_silent, "what is masked is silent, and pending once"),
+	T(the_pin_is_as_the_status_says, "signals and reads of the status in two threads: the pin is as the status says"),
 };
 
 int main(void) { return vio_tests("storm", tests, sizeof tests / sizeof *tests); }

@@ -453,7 +453,7 @@ void vio_dev_busy(struct vio_devq *q, bool on)
 
 	dq->busy += on ? 1 : UINT32_MAX;
 	if (!dq->busy && dq->state == VIO_QUEUE_STOPPING && !dq->in_turn)
-		settle(d, q->index);
+		vio_dev_wake(q);	/* a turn ends the stop: wires that wait for it look then */
 }
 
 void vio_dev_coalesce(struct vio_devq *q, uint32_t packets, uint32_t usecs)

@@ -11,22 +11,29 @@
 
 /* ---- Interrupts ---- */
 
+/* Whoever moves the line looks again: another thread may have changed what it stands for meanwhile, and moved it before us. */
+static void move_line(struct vio_mmio_dev *m)
+{
+	bool level;
+
+	do {
+		level = vio_mmio_interrupt_read(m);
+		m->ops->interrupt(m->wire.arg, level);
+	} while (level != !!vio_mmio_interrupt_read(m));
+}
+
 static void raise_bits(struct vio_mmio_dev *m, uint32_t bits)
 {
 	__atomic_or_fetch(&m->interrupt, bits, __ATOMIC_SEQ_CST);
-	m->ops->interrupt(m->wire.arg, true);
+	move_line(m);
 }
 
 uint32_t vio_mmio_interrupt_read(struct vio_mmio_dev *m) { return __atomic_load_n(&m->interrupt, __ATOMIC_SEQ_CST); }
 
-/* What is raised while the line goes down raises it again: the last word has who looks last. */
 void vio_mmio_interrupt_ack(struct vio_mmio_dev *m, uint32_t bits)
 {
-	if (__atomic_and_fetch(&m->interrupt, ~(bits & VIO_MMIO_INT_ALL), __ATOMIC_SEQ_CST))
-		return;
-	m->ops->interrupt(m->wire.arg, false);
-	if (vio_mmio_interrupt_read(m))
-		m->ops->interrupt(m->wire.arg, true);
+	if (!__atomic_and_fetch(&m->interrupt, ~(bits & VIO_MMIO_INT_ALL), __ATOMIC_SEQ_CST))
+		move_line(m);
 }
 
 /* ---- The device's port ---- */

@@ -194,5 +194,5 @@ bool vio_mmio_shm_find(struct vio_mmio_drv *d, uint8_t id, uint64_t *base, uint6
 	put(d, VIO_MMIO_SHM_SEL, id);
 	*len = get64(d, VIO_MMIO_SHM_LEN_LOW);
 	*base = get64(d, VIO_MMIO_SHM_BASE_LOW);
-	return *len != UINT64_MAX;
+	return *len != UINT64_MAX && *base <= UINT64_MAX - *len;
 }

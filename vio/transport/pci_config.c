@@ -229,8 +229,13 @@ void vio_pci_config_reset(struct vio_pci_dev *p)
 		p->config[i] &= (uint8_t)~p->writable[i];
 	__atomic_store_n(&p->command, 0, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&p->msix_control, p->o.vectors ? p->o.vectors - 1 : 0, __ATOMIC_SEQ_CST);
-	for (unsigned i = 0; i < p->o.vectors; i++)
-		p->o.vector[i] = (struct vio_pci_vector){ .masked = true };
+	for (unsigned i = 0; i < p->o.vectors; i++) {
+		struct vio_pci_vector *v = &p->o.vector[i];
+		__atomic_store_n(&v->masked, true, __ATOMIC_SEQ_CST);	/* first: a queue's thread may be signalling */
+		__atomic_store_n(&v->pending, false, __ATOMIC_SEQ_CST);
+		v->address = 0;
+		v->data = 0;
+	}
 }
 
 /* ---- BARs ---- */

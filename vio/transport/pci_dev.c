@@ -41,10 +41,21 @@ static void send(struct vio_pci_dev *p, uint16_t vector)
 	vio_pci_unmasked(p, vector);	/* the mask may have gone in between */
 }
 
-void vio_pci_intx_again(struct vio_pci_dev *p)
+static bool pin(const struct vio_pci_dev *p)
 {
 	bool off = __atomic_load_n(&p->command, __ATOMIC_SEQ_CST) & VIO_PCI_COMMAND_INTX_OFF;
-	p->ops->intx(p->wire.arg, !msix_on(p) && !off && __atomic_load_n(&p->isr, __ATOMIC_SEQ_CST));
+	return !msix_on(p) && !off && __atomic_load_n(&p->isr, __ATOMIC_SEQ_CST);
+}
+
+/* Whoever moves the pin looks again: another thread may have changed what it stands for meanwhile, and moved it before us. */
+void vio_pci_intx_again(struct vio_pci_dev *p)
+{
+	bool level;
+
+	do {
+		level = pin(p);
+		p->ops->intx(p->wire.arg, level);
+	} while (level != pin(p));
 }
 
 static void raise_isr(struct vio_pci_dev *p, uint32_t bit)
@@ -149,7 +160,7 @@ static void notify(struct vio_pci_dev *p, uint32_t at, unsigned width, uint32_t 
 	if (vio_has(f, VIO_F_NOTIF_CONFIG_DATA))
 		queue = queue ^ 0xffff;		/* as queue_notif_config_data says */
 	if (width != (vio_has(f, VIO_F_NOTIFICATION_DATA) ? 4 : 2) || queue >= vio_dev_queues_seen(p->wire.dev) ||
-	    (p->o.notify_multiplier && at != queue * p->o.notify_multiplier)) {
+	    at != queue * p->o.notify_multiplier) {
 		p->refused++;
 		return;
 	}
@@ -271,7 +282,8 @@ static bool write_common(struct vio_pci_dev *p, uint32_t at, uint32_t v)
 	case AT(device_feature_select): p->device_sel = v; return true;
 	case AT(driver_feature_select): p->driver_sel = v; return true;
 	case AT(driver_feature):
-		vio_set_feature_word(&p->driver_features, p->driver_sel, v);
+		if (!(vio_dev_status(p->wire.dev) & VIO_S_FEATURES_OK))		/* what was accepted stays readable */
+			vio_set_feature_word(&p->driver_features, p->driver_sel, v);
 		vio_dev_set_driver_features(p->wire.dev, p->driver_features);
 		return true;
 	case AT(config_msix_vector):

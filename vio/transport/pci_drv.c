@@ -367,9 +367,11 @@ bool vio_pci_shm_find(struct vio_pci_drv *d, uint8_t shm_id, struct vio_pci_plac
 		    config_get(d, cap + 2u, 1) < sizeof(struct vio_pci_cap64) || config_get(d, cap + 5u, 1) != shm_id)
 			continue;
 		note(place, d, cap, 0);
+		if (!place->there)
+			continue;		/* the first that can be used (4.1.4.1) */
 		place->at |= (uint64_t)config_get(d, cap + 16u, 4) << 32;
 		place->bytes |= (uint64_t)config_get(d, cap + 20u, 4) << 32;
-		return place->there && place->at <= UINT64_MAX - place->bytes;
+		return place->at <= UINT64_MAX - place->bytes;
 	}
 	return false;
 }
