@@ -1,6 +1,6 @@
 /*
- * The administration queue: a device with capabilities and objects of every form (tests/device/admin_type.h), commands of any bytes, and
- * a driver whose answers are scribbled over.  What is kept is always something that could have been made: limits hold, what an
+ * The administration queue: a device with capabilities and objects of every form (tests/device/admin_type.h), commands of any
+ * bytes, and a driver whose answers are scribbled over.  What is kept is always something that could have been made: limits hold, what an
  * object depends on exists, and state that is saved loads and is the same.
  */
 #include <vio/driver/admin.h>
@@ -109,9 +109,11 @@ static void check(const struct vio_dev *d)
 				continue;
 			if (!cap || id >= vio_admin_number(cap + made_up_kinds[k].limit_at, 4) || slot_of(data)->users != users_of(d, k, id))
 				abort();
-			for (unsigned r = 0; r < made_up_kinds[k].refs; r++)
-				if (!vio_dev_admin_object(d, made_up_kinds[k].ref[r].resource, (uint32_t)vio_admin_number(data + made_up_kinds[k].ref[r].at, 4)))
+			for (unsigned r = 0; r < made_up_kinds[k].refs; r++) {
+				const struct vio_dev_admin_ref *ref = &made_up_kinds[k].ref[r];
+				if (!vio_dev_admin_object(d, ref->resource, (uint32_t)vio_admin_number(data + ref->at, 4)))
 					abort();
+			}
 		}
 }
 
@@ -211,7 +213,8 @@ static bool start(struct play *p, bool raw, bool packed)
 		abort();
 	if (raw) {
 		memset(p->s->ring, 0, sizeof p->s->ring);
-		struct vio_drvq_setup s = { .size = 8, .features = p->drv.features, .ring = p->s->ring, .ring_addr = (uintptr_t)p->s->ring, .slots = p->slots };
+		struct vio_drvq_setup s = { .size = 8, .features = p->drv.features, .ring = p->s->ring,
+			.ring_addr = (uintptr_t)p->s->ring, .slots = p->slots };
 		vio_drvq_init(&p->q, &s);
 		p->wire.port.admin = NULL;
 		if (!vio_drv_queue(&p->drv, 1, &p->q))

@@ -1,4 +1,4 @@
-/* The administration queue as a queue: negotiated or not, reset, suspended, broken, saved and loaded; beside the queues of a type. */
+/* The administration queue as a queue: negotiated or not, reset, suspended, broken, saved and loaded; beside a type's queues. */
 #include "admin_rig.h"
 #include <vio/device/rng.h>
 #include <vio/host/source.h>

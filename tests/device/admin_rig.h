@@ -55,8 +55,9 @@ static inline struct rig *admin_rig(void)
 	return g;
 }
 
-/* r readable bytes in pieces of r_cut, w writable ones in pieces of w_cut: what came back.  Nothing is written beyond what is used. */
-static inline struct reply exchange_on(struct rig *g, uint16_t queue, const void *readable, size_t r, size_t r_cut, size_t w, size_t w_cut)
+/* r readable bytes in pieces of r_cut, w writable ones of w_cut: what came back.  Nothing is written beyond what is used. */
+static inline struct reply exchange_on(struct rig *g, uint16_t queue, const void *readable, size_t r, size_t r_cut, size_t w,
+    size_t w_cut)
 {
 	struct reply a = { 0 };
 	struct vio_admin_answer head = { 0 };
@@ -131,7 +132,8 @@ static inline struct reply get_cap(struct rig *g, uint16_t id)
 
 static inline struct reply object(struct rig *g, uint16_t opcode, uint16_t type, uint32_t id, const void *data, size_t n)
 {
-	struct { struct vio_admin_object head; unsigned char data[512]; } o = { { { vio_le16_of(type), { 0 }, vio_le32_of(id) }, { 0 } }, { 0 } };
+	struct { struct vio_admin_object head; unsigned char data[512]; } o = {
+		.head.at = { vio_le16_of(type), { 0 }, vio_le32_of(id) } };
 
 	if (n)
 		memcpy(o.data, data, n);

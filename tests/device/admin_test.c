@@ -195,7 +195,8 @@ static void commands_in_order(void **state)
 	all_in_use(g);
 	rig_rewind(g);
 	for (unsigned i = 0; i < 8 * ROUNDS; i++) {
-		struct { struct vio_admin_object head; struct box b; } o = { { { vio_le16_of(0x200), { 0 }, { 0 } }, { 0 } }, i % 8 < 2 ? first : second };
+		struct { struct vio_admin_object head; struct box b; } o = {
+			.head.at.type = vio_le16_of(0x200), .b = i % 8 < 2 ? first : second };
 		unsigned char *r = rig_take(g, 64);
 		size_t n = command(r, opcodes[i % 8], 0, 0, &o, sizeof o);
 		w[i] = rig_take(g, 16);
@@ -307,7 +308,13 @@ static void objects_live(void **state)
 
 static void objects_that_can_not_be(void **state)
 {
-	static const struct { const char *what; uint16_t opcode, type; uint32_t id; unsigned char data[24]; uint16_t status, qualifier; } rows[] = {
+	static const struct {
+		const char *what;
+		uint16_t opcode, type;
+		uint32_t id;
+		unsigned char data[24];
+		uint16_t status, qualifier;
+	} rows[] = {
 		{ "a type nobody knows", CREATE, 0x202, 0, { 0 }, ST(ENXIO), Q(INVALID_FIELD) },
 		{ "device parts", CREATE, 0, 0, { 0 }, ST(ENXIO), Q(INVALID_FIELD) },
 		{ "the last type", QUERY, 0xffff, 0, { 0 }, ST(ENXIO), Q(INVALID_FIELD) },
@@ -350,7 +357,8 @@ static void objects_that_can_not_be(void **state)
 		assert_int_equal(a.used, 8);
 		assert_true(save(g, after, sizeof after) == n && memcmp(before, after, n) == 0);
 	}
-	static const struct { uint16_t type; uint32_t id; } backwards[] = { { 0x2ff, 0 }, { 0x201, 2 }, { 0x201, 1 }, { 0x200, 3 }, { 0x200, 0 } };
+	static const struct { uint16_t type; uint32_t id; } backwards[] = {
+		{ 0x2ff, 0 }, { 0x201, 2 }, { 0x201, 1 }, { 0x200, 3 }, { 0x200, 0 } };
 	for (unsigned i = 0; i < sizeof backwards / sizeof *backwards; i++)
 		is(object(g, DESTROY, backwards[i].type, backwards[i].id, NULL, 0), ST(OK), Q(OK));
 	rig_close(g);

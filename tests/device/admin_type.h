@@ -1,6 +1,6 @@
 /*
- * A device that there is not, with capabilities and resource objects of every form, to prove what administers them: boxes, lids that
- * lie on boxes, stickers that stick to both.  Its queue gives back what it is given.
+ * A device that there is not, with capabilities and resource objects of every form, to prove what administers them: boxes, lids
+ * that lie on boxes, stickers that stick to both.  Its queue gives back what it is given.
  */
 #ifndef VIO_TESTS_DEVICE_ADMIN_TYPE_H
 #define VIO_TESTS_DEVICE_ADMIN_TYPE_H

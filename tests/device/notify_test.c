@@ -62,7 +62,12 @@ static void every_notification(void **state)
 	}
 }
 
-static bool silent(struct blk_rig *b) { return !((struct rig_wire *)b->g->wire.other)->line && !get(b, VIO_MMIO_INTERRUPT_STATUS, 4); }
+static bool silent(struct blk_rig *b)
+{
+	struct rig_wire *w = b->g->wire.other;
+	return !w->line && !get(b, VIO_MMIO_INTERRUPT_STATUS, 4);
+}
+
 static uint32_t events(struct blk_rig *b)
 {
 	uint32_t v = (uint32_t)get(b, VIO_MMIO_INTERRUPT_STATUS, 4);

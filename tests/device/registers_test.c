@@ -141,14 +141,18 @@ static void queues_in_any_order(void **state)
 		{ "enabled after DRIVER_OK", { S_DRIVER_OK, S_SIZE, S_DESC, S_DRIVER, S_DEVICE, S_ENABLE, S_KICK }, SERVED },
 		{ "never enabled", { S_SIZE, S_DESC, S_DRIVER, S_DEVICE, S_DRIVER_OK, S_KICK }, LEFT },
 		{ "never started", { S_SIZE, S_DESC, S_DRIVER, S_DEVICE, S_ENABLE, S_KICK, S_KICK }, LEFT },
-		{ "a kick before DRIVER_OK counts for nothing, the look at DRIVER_OK does", { S_SIZE, S_DESC, S_DRIVER, S_DEVICE, S_ENABLE, S_KICK, S_DRIVER_OK }, SERVED },
+		{ "a kick before DRIVER_OK counts for nothing, the look at DRIVER_OK does",
+			{ S_SIZE, S_DESC, S_DRIVER, S_DEVICE, S_ENABLE, S_KICK, S_DRIVER_OK }, SERVED },
 		{ "enabled twice", { S_SIZE, S_DESC, S_DRIVER, S_DEVICE, S_ENABLE, S_ENABLE, S_DRIVER_OK, S_ENABLE, S_KICK }, SERVED },
 		{ "enabled without addresses", { S_ENABLE, S_DRIVER_OK, S_KICK }, BROKEN },
 		{ "enabled, then the addresses", { S_ENABLE, S_SIZE, S_DESC, S_DRIVER, S_DEVICE, S_DRIVER_OK, S_KICK }, BROKEN },
 		{ "one address missing", { S_SIZE, S_DESC, S_DEVICE, S_ENABLE, S_DRIVER_OK, S_KICK }, BROKEN },
-		{ "size and address after it was enabled: too late", { S_SIZE, S_DESC, S_DRIVER, S_DEVICE, S_ENABLE, S_OTHER_SIZE, S_BAD_DESC, S_DRIVER_OK, S_KICK }, SERVED },
-		{ "while it runs: too late", { S_SIZE, S_DESC, S_DRIVER, S_DEVICE, S_ENABLE, S_DRIVER_OK, S_BAD_SIZE, S_BAD_DESC, S_KICK }, SERVED },
-		{ "a size that can't be, then one that can", { S_BAD_SIZE, S_SIZE, S_DESC, S_DRIVER, S_DEVICE, S_ENABLE, S_DRIVER_OK, S_KICK }, SERVED },
+		{ "size and address after it was enabled: too late",
+			{ S_SIZE, S_DESC, S_DRIVER, S_DEVICE, S_ENABLE, S_OTHER_SIZE, S_BAD_DESC, S_DRIVER_OK, S_KICK }, SERVED },
+		{ "while it runs: too late",
+			{ S_SIZE, S_DESC, S_DRIVER, S_DEVICE, S_ENABLE, S_DRIVER_OK, S_BAD_SIZE, S_BAD_DESC, S_KICK }, SERVED },
+		{ "a size that can't be, then one that can",
+			{ S_BAD_SIZE, S_SIZE, S_DESC, S_DRIVER, S_DEVICE, S_ENABLE, S_DRIVER_OK, S_KICK }, SERVED },
 		{ "an address at the end of all", { S_SIZE, S_BAD_DESC, S_DRIVER, S_DEVICE, S_ENABLE, S_DRIVER_OK, S_KICK }, BROKEN },
 		{ "reset before it was enabled", { S_SIZE, S_DESC, S_DRIVER, S_DEVICE, S_RESET_QUEUE, S_ENABLE, S_DRIVER_OK, S_KICK }, SERVED },
 		{ "reset and not enabled again", { S_SIZE, S_DESC, S_DRIVER, S_DEVICE, S_ENABLE, S_RESET_QUEUE, S_DRIVER_OK, S_KICK }, LEFT },
@@ -193,7 +197,8 @@ static void queues_in_any_order(void **state)
 /* Only what a driver may write changes, whatever the place and width; reads beyond give zeroes; nothing wraps. */
 static void every_place_in_the_config_space(void **state)
 {
-	static const uint64_t far[] = { 0x10000, UINT32_MAX - CONFIG_AT - 8, UINT32_MAX - CONFIG_AT, UINT64_C(1) << 32, UINT64_MAX - CONFIG_AT - 7, UINT64_MAX - CONFIG_AT };
+	static const uint64_t far[] = { 0x10000, UINT32_MAX - CONFIG_AT - 8, UINT32_MAX - CONFIG_AT, UINT64_C(1) << 32,
+		UINT64_MAX - CONFIG_AT - 7, UINT64_MAX - CONFIG_AT };
 	struct blk_rig b = bus_new();
 	uint8_t before[sizeof(struct vio_blk_config)];
 
@@ -225,7 +230,8 @@ static void every_place_in_the_config_space(void **state)
 /* ---- Rings and buffers on top of the device's own registers, and of what else is no memory ---- */
 
 enum { IN_DESC, IN_DRIVER, IN_DEVICE, IN_HEADER, IN_DATA, IN_STATUS, IN_TABLE, PLACES };
-static const char *const places[] = { "descriptors", "the driver area", "the device area", "a header", "data", "the status byte", "an indirect table" };
+static const char *const places[] = { "descriptors", "the driver area", "the device area", "a header", "data", "the status byte",
+	"an indirect table" };
 
 /* One request of three descriptors in queue 1, of which something lies at addr. */
 static void try_place(struct blk_rig *b, unsigned place, uint64_t addr)
@@ -312,8 +318,8 @@ static void nothing_but_memory_is_reached(void **state)
 static void a_window_that_lies(void **state)
 {
 	static const uint32_t bars[] = { 0, 1, 2, 4, 5, 6, 7, 128, 255 };
-	static const uint32_t offsets[] = { 0, 1, 2, 3, 4, 8, 18, 20, 21, 22, 62, 64, 0x1000, 0x1fff, 0x2000, 0x2006, 0x3000, 0x3004, 0x4000, 0x400c,
-		0x5000, 0x7ffc, 0x7ffe, 0x7fff, 0x8000, 0x8001, 0x10000, 0x7fffffff, 0x80000000, 0xfffffffc, 0xffffffff };
+	static const uint32_t offsets[] = { 0, 1, 2, 3, 4, 8, 18, 20, 21, 22, 62, 64, 0x1000, 0x1fff, 0x2000, 0x2006, 0x3000, 0x3004,
+		0x4000, 0x400c, 0x5000, 0x7ffc, 0x7ffe, 0x7fff, 0x8000, 0x8001, 0x10000, 0x7fffffff, 0x80000000, 0xfffffffc, 0xffffffff };
 	static const uint32_t lengths[] = { 0, 1, 2, 3, 4, 5, 7, 8, 9, 16, 0x100, 0x10002, 0x80000001, 0xffffffff };
 	struct blk_rig b = bus_new(), neighbour = bus_new();
 

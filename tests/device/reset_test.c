@@ -1,6 +1,6 @@
 /*
- * Resets with 128 requests in flight, ten thousand times, over both wires, with a disk that completes late: once a reset is seen to be
- * done nothing is written any more, and nothing is left behind.
+ * Resets with 128 requests in flight, ten thousand times, over both wires, with a disk that completes late: once a reset is seen
+ * to be done nothing is written any more, and nothing is left behind.
  */
 #include "bus.h"
 

@@ -104,7 +104,7 @@ static uint16_t no_answer(struct vio_admin *a, const char *why)
 	return VIO_ADMIN_STATUS_NO_ANSWER;
 }
 
-/* Send a->in and wait for a->out; in *wrote what of it the device has written.  Without an answer both stay mapped until a reset. */
+/* Send a->in, wait for a->out; in *wrote what of it the device has written.  Without an answer both stay mapped until a reset. */
 static bool exchange(struct vio_admin *a, uint32_t in, uint32_t out, uint64_t deadline, uint32_t *wrote)
 {
 	bool sent = map(a, in, out) && vio_drvq_add(&a->q, a->mapped, a->in_bufs, a->out_bufs, a);
@@ -135,7 +135,8 @@ static void read_answer(struct vio_admin *a)
 
 static uint32_t words(uint32_t n) { return (n + 7) & ~7u; }
 
-static uint16_t send(struct vio_admin *a, const struct vio_admin_cmd *cmd, const void *data, uint32_t n, uint32_t room, uint32_t *wrote)
+static uint16_t send(struct vio_admin *a, const struct vio_admin_cmd *cmd, const void *data, uint32_t n, uint32_t room,
+    uint32_t *wrote)
 {
 	uint64_t deadline = now(a) + VIO_DRV_PATIENCE_NS;
 
@@ -285,9 +286,11 @@ static void count(struct vio_admin_kind *k, uint32_t id, bool more)
 			k->cap[i]->live += more ? 1 : UINT32_MAX;
 }
 
-static uint16_t object(struct vio_admin *a, uint16_t opcode, const struct vio_admin_kind *k, uint32_t id, const void *data, uint32_t n)
+static uint16_t object(struct vio_admin *a, uint16_t opcode, const struct vio_admin_kind *k, uint32_t id, const void *data,
+    uint32_t n)
 {
-	struct { struct vio_admin_object head; unsigned char data[VIO_ADMIN_DRV_DATA]; } o = { .head.at = { vio_le16_of(k->type), { 0 }, vio_le32_of(id) } };
+	struct { struct vio_admin_object head; unsigned char data[VIO_ADMIN_DRV_DATA]; } o = {
+		.head.at = { vio_le16_of(k->type), { 0 }, vio_le32_of(id) } };
 	uint32_t got;
 
 	if (n > sizeof o.data)
