@@ -1,14 +1,16 @@
 """What vio run must do for Linux: groups of tests, each a function that takes a Bench and gives rows as DeviceJob has them."""
 import json
 import os
+import re
 
 from . import viorun
 from .devicejob import DeviceJob
 from .mainjob import MainJob
-from .place import Failure
+from .place import Failure, wait_until
 
 SECONDS = 240
 MIB = 1 << 20
+BEAT = re.compile(r"beat (\d+)")
 
 
 class Bench:
@@ -190,11 +192,81 @@ def large(bench):
 	return bench.rows
 
 
+# ---- Moves ----
+
+def mover(bench, name, path):
+	machine = bench.machine(name)
+	machine.add("blk", "disk", [f"--blk-file={path}"])
+	machine.add("rng", "rng")
+	return machine
+
+
+def arrive(bench, machine, *options):
+	"""A machine that goes on where another one was; it says nothing of itself."""
+	guest = machine.boot("", None, restored=True, extra=list(options))
+	bench.guests.append(guest)
+	return guest
+
+
+def goes_on(guest, least):
+	guest.wait_until(lambda: beats(guest) > least, SECONDS, "it counted on")
+
+
+def last_beat(guest):
+	return max((int(found.group(1)) for line in guest.console for found in [BEAT.search(line)] if found), default=0)
+
+
+def moves(bench):
+	"""A guest at work is written to a file and restored, then moves to another process, encrypted."""
+	image, key = bench.place.file(f"moves-{bench.wire}.img"), bench.place.file(f"moves-{bench.wire}.key")
+	with open(image, "wb") as file:
+		file.truncate(4 * MIB)
+	with open(key, "w", encoding="ascii") as file:
+		file.write("vio:" + bytes(range(32)).hex() + "\n")
+	os.chmod(key, 0o600)
+	here, there, beyond = (mover(bench, name, image) for name in ("here", "there", "beyond"))
+	first = bench.boot(here, "vio.job=moves")
+	goes_on(first, 1)
+	snapshot(bench, here, first)
+	second = arrive(bench, there, f"--restore={bench.place.file(here.name)}", f"--tls-psk={key}")
+	bench.work(here, first, "restored from the file, its guest counts on where it stood", "",
+		lambda: (goes_on(second, 1), counted_on(first, second)))
+	socket = bench.place.file(beyond.name + ".move")
+	third = arrive(bench, beyond, f"--incoming=unix:{socket}", f"--tls-psk={key}")
+	wait_until(lambda: os.path.exists(socket), SECONDS, "the machine that waits for another listened")
+	told = {}
+	bench.work(here, first, "moved to another process over TLS: that one goes on, the first ends with status 0", "",
+		lambda: (told.update(json.loads(there.ctl("migrate", f"to={socket}", "down-ms=2000", timeout=SECONDS))), goes_on(third, 1),
+			counted_on(second, third), second.wait_end(SECONDS)))
+	bench.step(f"{here.name}: moved: {told}")
+	third.tell("stop")
+	third.wait_report("guest", "poweroff", SECONDS)
+	bench.work(here, first, "it powers itself off there", "", lambda: third.wait_end(SECONDS))
+	bench.row(here, first, "all the time its disk held what was written, and its entropy source gave", "", *third.verdict("machine", "held"))
+	bench.row(here, first, "its kernel complains about nothing, there either", "", *third.verdict("guest", "log"))
+	return bench.rows
+
+
+def snapshot(bench, machine, guest):
+	def take():
+		machine.ctl("pause")
+		machine.ctl("snapshot", f"file={bench.place.file(machine.name)}", timeout=SECONDS)
+		guest.kill()
+	bench.work(machine, guest, "a machine that is paused is written to a file", "", take)
+
+
+def counted_on(before, after):
+	was, now = last_beat(before), next(int(found.group(1)) for line in after.console for found in [BEAT.search(line)] if found)
+	if not was <= now <= was + 2:
+		raise Failure(f"it counted {was}, and then {now}")
+
+
 GROUPS = (      # (name, function, wires, whether it is tried unless groups are named)
 	("packed", packed, viorun.WIRES, False),
 	("split", split, viorun.WIRES, False),
 	("main", main_job, viorun.WIRES, False),
 	("seen", seen, viorun.WIRES, True),
+	("moves", moves, viorun.WIRES, False),
 	("pvh", vmlinux, ("pci",), False),
 	("large", large, ("mmio",), False),
 )

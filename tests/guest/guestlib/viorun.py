@@ -53,20 +53,21 @@ class Machine:
 		"""The machine inherits it, by the same number."""
 		self.descriptors.append(descriptor)
 
-	def command(self, words, initramfs=None, kernel=None, extra=(), memory=MEMORY, cpus=CPUS):
+	def command(self, words, initramfs=None, kernel=None, extra=(), memory=MEMORY, cpus=CPUS, restored=False):
 		line = f"console=ttyS0 quiet panic=-1 no_timer_check random.trust_cpu=on {words}"
 		root = [f"--initrd={initramfs}"] if initramfs else []
-		return [self.program, "run", f"--kernel={kernel or self.kernel or qemu.kernel()[0]}", *root, f"--append={line}", f"--memory={memory}",
-			f"--cpus={cpus}", f"--transport={self.wire}", f"--control={self.control}", *self.devices, *extra]
+		begin = [] if restored else [f"--kernel={kernel or self.kernel or qemu.kernel()[0]}", *root, f"--append={line}"]
+		return [self.program, "run", *begin, f"--memory={memory}", f"--cpus={cpus}", f"--transport={self.wire}", f"--control={self.control}",
+			*self.devices, *extra]
 
 	def boot(self, words, initramfs=None, **more):
 		guest = Guest(self.place, self.name, self.command(words, initramfs, **more), descriptors=self.descriptors)
 		guest.accel = "KVM"
 		return guest
 
-	def ctl(self, verb, *words):
+	def ctl(self, verb, *words, timeout=60):
 		"""vio ctl for the whole machine; what it prints."""
-		return self.place.run(self.program, "ctl", self.control, verb, *words)
+		return self.place.run(self.program, "ctl", self.control, verb, *words, timeout=timeout)
 
 	def ctl_device(self, name, verb, *words):
 		if name not in self.names:
