@@ -102,7 +102,7 @@ static void process_news(void *arg, enum vmm_isolate_news news, int fd, const ch
 	if (news == VMM_ISOLATE_STARTED && u->leaving)
 		close(fd);	/* the old one ended because its device was closed: neither is needed, and there may be no loop to ask */
 	else if (news == VMM_ISOLATE_STARTED)
-		vmm_ask(u->unit.loop, come_again, &a);
+		vio_loop_ask(u->unit.loop, come_again, &a);
 	else if (!u->leaving && !u->run->stopping)
 		vio_say("vio run", "%s", why);
 }

@@ -19,7 +19,7 @@
 
 struct run_move {
 	struct run *run;
-	struct vmm_tls tls;
+	struct vio_tls tls;
 	struct vio_thread *waiter;
 	int listener;			/* --incoming; -1: none, or the call has come */
 	struct vio_socket_file socket;	/* the listener's, of unix: */
@@ -86,7 +86,7 @@ static void call_there(void *arg)
 {
 	struct run_move *v = arg;
 
-	v->how.channel = vmm_channel_socket(v->fd, false, &v->tls, v->why);
+	v->how.channel = vio_channel_socket(v->fd, false, &v->tls, v->why);
 	v->call = (struct vio_call){ .fn = called, .arg = v };
 	vio_loop_call(v->run->process.loop, &v->call);
 }
@@ -142,11 +142,11 @@ bool run_snapshot(struct vio_command *c, char *why)
 
 	if (r->move->busy)
 		return vio_refuse(why, "the machine is on its way: \"migrate-cancel\" calls it back, or the other end");
-	struct vmm_channel *to = vmm_channel_file(vio_command_fd(c, "file"));
+	struct vio_channel *to = vio_channel_file(vio_command_fd(c, "file"));
 	if (!to)
 		return vio_refuse(why, "there is no memory for a snapshot");
 	bool ok = vmm_snapshot(r->m, to, why);
-	vmm_channel_close(to);
+	vio_channel_close(to);
 	return ok;
 }
 
@@ -174,7 +174,7 @@ static void taken(void *arg)
 	struct run_move *v = arg;
 
 	if (v->run->stopping) {
-		vmm_channel_close(v->how.channel);
+		vio_channel_close(v->how.channel);
 		return;
 	}
 	if (v->how.channel && vmm_receive(v->run->m, &v->how, v->why))
@@ -188,7 +188,7 @@ static void take_call(void *arg)
 {
 	struct run_move *v = arg;
 
-	while (!(v->how.channel = vmm_channel_accept(v->listener, &v->tls, v->why)) && *v->why)
+	while (!(v->how.channel = vio_channel_accept(v->listener, &v->tls, v->why)) && *v->why)
 		vio_say("vio run", "somebody called who is not let in: %s", v->why);
 	v->call = (struct vio_call){ .fn = taken, .arg = v };
 	vio_loop_call(v->run->process.loop, &v->call);
@@ -196,13 +196,13 @@ static void take_call(void *arg)
 
 static bool restore(struct run_move *v, char *why)
 {
-	struct vmm_channel *from = vmm_channel_file(v->snapshot);
+	struct vio_channel *from = vio_channel_file(v->snapshot);
 
 	v->snapshot = -1;
 	if (!from)
 		return vio_refuse(why, "there is no memory for a snapshot");
 	bool ok = vmm_restore(v->run->m, from, why);
-	vmm_channel_close(from);
+	vio_channel_close(from);
 	return ok;
 }
 
@@ -227,7 +227,7 @@ bool run_move_begin(struct run *r, char *why)
 
 static bool listen_at(struct run_move *v, const char *address, char *why)
 {
-	v->listener = vmm_channel_listen(address, why);
+	v->listener = vio_channel_listen(address, why);
 	if (v->listener < 0)
 		return false;
 	/* A Unix socket that does not block does not tell whoever accepts that it was shut down. */
@@ -251,7 +251,7 @@ bool run_move_open(struct run *r, char *why)
 		return true;
 	if (r->words.restore && (v->snapshot = open(r->words.restore, O_RDONLY | O_CLOEXEC)) < 0)
 		return vio_refuse(why, "cannot open the snapshot %s: %s", r->words.restore, strerror(errno));
-	if (!vmm_tls_load(&v->tls, why) || (r->words.incoming && !listen_at(v, r->words.incoming, why)))
+	if (!vio_tls_load(&v->tls, why) || (r->words.incoming && !listen_at(v, r->words.incoming, why)))
 		return false;
 	v->waiter = vio_thread_start("vio-waiter");
 	return v->waiter || vio_refuse(why, "cannot start a thread: %s; raise the limit of threads (ulimit -u)", strerror(errno));
@@ -276,7 +276,7 @@ void run_move_close(struct run_move *v)
 		close(v->listener);
 	if (v->snapshot >= 0)
 		close(v->snapshot);
-	vmm_tls_unload(&v->tls);
+	vio_tls_unload(&v->tls);
 	int error = vio_socket_remove(&v->socket);
 	if (error)
 		vio_say("vio run", "cannot remove the socket %s: %s; remove it yourself", v->path, strerror(error));

@@ -134,7 +134,7 @@ static bool hand(struct vio_unit *u, bool away, char *why)
 	struct handing h = { .unit = u, .away = away, .why = why, .ok = true };
 
 	if (u->service->hand)
-		vio_ask(u->loop, hand_there, &h);
+		vio_loop_ask(u->loop, hand_there, &h);
 	return h.ok;
 }
 

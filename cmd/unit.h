@@ -140,8 +140,6 @@ void vio_changes_close(struct vio_changes *c);
 
 /* ---- A unit with a thread of its own (unit_thread.c) ---- */
 
-/* Run fn in the thread of l and wait for it; at once if this is the thread.  Not to be asked by a unit's loop. */
-void vio_ask(struct vio_loop *l, void (*fn)(void *arg), void *arg);
 /*
  * Start a thread, open the unit there, and wait for that.  u->loop is the thread's from then on, and the unit is serving.
  * False: why has a sentence, nothing is left.

@@ -6,7 +6,6 @@
  */
 #include "control.h"
 #include <errno.h>
-#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
 #include <vio/host/why.h>
@@ -25,31 +24,6 @@ struct unit_end {
 };
 
 /* ---- The beginning ---- */
-
-struct question { struct vio_call call; void (*fn)(void *arg); void *arg; sem_t answered; };
-
-static void answer(void *arg)
-{
-	struct question *q = arg;
-	q->fn(q->arg);
-	sem_post(&q->answered);
-}
-
-void vio_ask(struct vio_loop *l, void (*fn)(void *arg), void *arg)
-{
-	struct question q = { .fn = fn, .arg = arg };
-
-	if (vio_loop_is_mine(l)) {
-		fn(arg);
-		return;
-	}
-	q.call = (struct vio_call){ .fn = answer, .arg = &q };
-	sem_init(&q.answered, 0, 0);
-	vio_loop_call(l, &q.call);
-	while (sem_wait(&q.answered))
-		;	/* a signal */
-	sem_destroy(&q.answered);
-}
 
 struct opening { struct vio_unit *unit; char *why; bool ok; };
 
@@ -87,7 +61,7 @@ bool vio_unit_start(struct vio_unit *u, char *why)
 	u->end->unit = u;
 	u->loop = vio_thread_loop(u->thread);
 	struct opening o = { .unit = u, .why = why };
-	vio_ask(u->loop, open_there, &o);
+	vio_loop_ask(u->loop, open_there, &o);
 	if (o.ok)
 		return true;
 	end_thread(u);

@@ -10,7 +10,7 @@ enum { ROOM = 1 << 17 };
 
 /* A channel over bytes, a few at a time, which may fail. */
 struct pipe {
-	struct vmm_channel c;
+	struct vio_channel c;
 	unsigned char *bytes;
 	size_t used, at, fails_at;
 	struct feed *f;
@@ -22,7 +22,7 @@ static size_t piece(struct pipe *p, size_t n)
 	return most < n ? most : n;
 }
 
-static ssize_t pipe_read(struct vmm_channel *c, void *to, size_t n)
+static ssize_t pipe_read(struct vio_channel *c, void *to, size_t n)
 {
 	struct pipe *p = (struct pipe *)c;
 
@@ -36,7 +36,7 @@ static ssize_t pipe_read(struct vmm_channel *c, void *to, size_t n)
 	return (ssize_t)n;
 }
 
-static ssize_t pipe_write(struct vmm_channel *c, const void *from, size_t n)
+static ssize_t pipe_write(struct vio_channel *c, const void *from, size_t n)
 {
 	struct pipe *p = (struct pipe *)c;
 
@@ -50,7 +50,7 @@ static ssize_t pipe_write(struct vmm_channel *c, const void *from, size_t n)
 	return (ssize_t)n;
 }
 
-static const struct vmm_channel_ops ops = { pipe_read, pipe_write, NULL, NULL };
+static const struct vio_channel_ops ops = { pipe_read, pipe_write, NULL, NULL };
 
 /* To its end, whatever it is. */
 static void read_it(struct pipe *p, uint32_t arch)

@@ -10,36 +10,10 @@
 #include <vmm/arch.h>
 #include <vmm/kvm.h>
 
-/* ---- Asking another loop ---- */
-
-struct question { struct vio_call call; void (*fn)(void *arg); void *arg; sem_t answered; };
-
-static void answer(void *arg)
-{
-	struct question *q = arg;
-	q->fn(q->arg);
-	sem_post(&q->answered);
-}
-
 static void wait_for(sem_t *s)
 {
 	while (sem_wait(s) < 0)
 		continue;	/* a signal */
-}
-
-void vmm_ask(struct vio_loop *l, void (*fn)(void *arg), void *arg)
-{
-	struct question q = { .fn = fn, .arg = arg };
-
-	if (vio_loop_is_mine(l)) {
-		fn(arg);
-		return;
-	}
-	q.call = (struct vio_call){ .fn = answer, .arg = &q };
-	sem_init(&q.answered, 0, 0);
-	vio_loop_call(l, &q.call);
-	wait_for(&q.answered);
-	sem_destroy(&q.answered);
 }
 
 /* ---- What the wire needs of its owner (vio/transport/owner.h) ---- */
@@ -226,7 +200,7 @@ void vmm_device_prepare(struct vmm_device *d, struct vmm *m, const struct vmm_at
 		*q = (struct vmm_queue){ .d = d, .index = i, .turn = { .fn = turn_task, .arg = q }, .alarm = { .fn = turn_task, .arg = q },
 			.kick.fd = -1 };
 	}
-	vmm_ask(d->loop, attach, d);
+	vio_loop_ask(d->loop, attach, d);
 }
 
 struct vmm_device *vmm_attach(struct vmm *m, const struct vmm_attach *a, char *why)
@@ -271,7 +245,7 @@ void vmm_device_reset(struct vmm_device *d)
 
 	sem_init(&done, 0, 0);
 	d->reset_done = &done;
-	vmm_ask(d->loop, reset, d);
+	vio_loop_ask(d->loop, reset, d);
 	wait_for(&done);
 	sem_destroy(&done);
 }
@@ -305,7 +279,7 @@ void vmm_detach(struct vmm_device *d)
 	vmm_device_reset(d);
 	if (m->o.wire == VMM_WIRE_PCI)
 		vmm_pci_remove(m, d->slot);
-	vmm_ask(d->loop, detach, d);
+	vio_loop_ask(d->loop, detach, d);
 	while (*at != d)
 		at = &(*at)->next;
 	*at = d->next;
@@ -329,7 +303,7 @@ static void adopt(void *arg)
 void vmm_devices_adopt(struct vmm *m)
 {
 	for (struct vmm_device *d = m->devices; d; d = d->next)
-		vmm_ask(d->loop, adopt, d);
+		vio_loop_ask(d->loop, adopt, d);
 }
 
 struct logging { struct vmm_device *d; bool on, ok; char *why; };
@@ -347,7 +321,7 @@ bool vmm_devices_log(struct vmm *m, bool on, char *why)
 	for (struct vmm_device *d = m->devices; d; d = d->next) {
 		struct logging l = { .d = d, .on = on, .ok = true, .why = why };
 		if (d->remote && (on || d->written))
-			vmm_ask(d->loop, log_remote, &l);
+			vio_loop_ask(d->loop, log_remote, &l);
 		if (!l.ok)
 			return false;
 	}

@@ -125,7 +125,7 @@ static void config_write_here(void *arg)
 static uint64_t ask(struct function *f, void (*fn)(void *), uint64_t at, unsigned width, uint64_t value)
 {
 	struct access a = { f, at, value, width };
-	vmm_ask(f->d.loop, fn, &a);
+	vio_loop_ask(f->d.loop, fn, &a);
 	return a.value;
 }
 

@@ -93,6 +93,4 @@ void vmm_power_button(struct vmm *m);
 struct vio_mem *vmm_mem(struct vmm *m);
 int vmm_memory_fd(const struct vmm *m);
 
-/* Run fn in a loop's thread and wait for it; at once if it is this thread's. */
-void vmm_ask(struct vio_loop *l, void (*fn)(void *arg), void *arg);
 #endif

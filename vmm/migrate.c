@@ -47,7 +47,7 @@ static void do_step(void *arg) { struct step *s = arg; s->ok = s->fn(s->g); }
 static bool at_home(struct vmm_migration *g, bool (*fn)(struct vmm_migration *g))
 {
 	struct step s = { .g = g, .fn = fn };
-	vmm_ask(g->m->o.home, do_step, &s);
+	vio_loop_ask(g->m->o.home, do_step, &s);
 	return s.ok;
 }
 
@@ -308,7 +308,7 @@ bool vmm_mover_open(struct vmm *m, char *why)
 
 static void drop(struct vmm_migration *g)
 {
-	vmm_channel_close(g->how.channel);
+	vio_channel_close(g->how.channel);
 	vmm_in_free(&g->in);
 	free(g->bits);
 	pthread_mutex_destroy(&g->lock);
@@ -359,7 +359,7 @@ static bool begin(struct vmm *m, const struct vmm_moving *how, bool (*fn)(struct
 	struct vmm_migration *g = m->moving ? NULL : calloc(1, sizeof *g);
 
 	if (!g) {
-		vmm_channel_close(how->channel);
+		vio_channel_close(how->channel);
 		return vio_refuse(why, m->moving ? "the machine is being migrated already" : "there is no memory to migrate the machine");
 	}
 	*g = (struct vmm_migration){ .m = m, .how = *how, .run = fn, .moved = VMM_MOVED_NOT, .began = vio_now_ns() };

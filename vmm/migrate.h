@@ -32,7 +32,7 @@ struct vmm_moving_told {
 };
 
 struct vmm_moving {
-	struct vmm_channel *channel;	/* the migration's from now on */
+	struct vio_channel *channel;	/* the migration's from now on */
 	unsigned down_ms;		/* source: the longest pause that is wanted; 0: 300 */
 	uint64_t bytes_per_second;	/* source: no faster; 0: as fast as it goes */
 	unsigned rounds;		/* source: how often memory is sent again before it is given up; 0: 30 */

@@ -51,11 +51,11 @@ static bool freeze_one(struct vmm_device *d)
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += FREEZE_SECONDS;
 	sem_init(&f.done, 0, 0);
-	vmm_ask(d->loop, freeze, &f);
+	vio_loop_ask(d->loop, freeze, &f);
 	while ((late = sem_timedwait(&f.done, &until)) < 0 && errno == EINTR)
 		continue;
 	if (late)
-		vmm_ask(d->loop, thaw, d);	/* done does not come any more */
+		vio_loop_ask(d->loop, thaw, d);	/* done does not come any more */
 	sem_destroy(&f.done);
 	return !late;
 }
@@ -64,13 +64,13 @@ void vmm_thaw(struct vmm *m)
 {
 	for (struct vmm_device *d = m->devices; d; d = d->next)
 		if (d->dev->freeze)
-			vmm_ask(d->loop, thaw, d);
+			vio_loop_ask(d->loop, thaw, d);
 }
 
 void vmm_thaw_all(struct vmm *m)
 {
 	for (struct vmm_device *d = m->devices; d; d = d->next)
-		vmm_ask(d->loop, thaw, d);
+		vio_loop_ask(d->loop, thaw, d);
 }
 
 bool vmm_freeze(struct vmm *m, char *why)
@@ -212,7 +212,7 @@ static bool put_device(struct vmm_device *d, struct vmm_out *o)
 {
 	struct saving s = { .d = d };
 
-	vmm_ask(d->loop, save_device, &s);
+	vio_loop_ask(d->loop, save_device, &s);
 	struct vmm_record_device head = { .type = vio_le32_of(d->dev->type->id) };
 	snprintf(head.name, sizeof head.name, "%s", d->name);
 	if (!s.bytes) {
@@ -257,7 +257,7 @@ static bool take_device(struct vmm *m, const struct vmm_in *in, struct vmm_seen 
 	if (seen->devices >> d->slot & 1)
 		return vio_refuse(why, "the state has %s twice", d->name);
 	seen->devices |= UINT32_C(1) << d->slot;
-	vmm_ask(d->loop, load_device, &l);
+	vio_loop_ask(d->loop, load_device, &l);
 	return !l.failed || vio_refuse(why, "%s does not take the state: %s", d->name, l.failed);
 }
 
@@ -394,7 +394,7 @@ bool vmm_take(struct vmm *m, struct vmm_in *in, struct vmm_seen *seen, bool *end
 
 /* ---- Snapshots ---- */
 
-static bool write_frozen(struct vmm *m, struct vmm_channel *to, char *why)
+static bool write_frozen(struct vmm *m, struct vio_channel *to, char *why)
 {
 	struct vmm_out *o = malloc(sizeof *o);
 
@@ -408,7 +408,7 @@ static bool write_frozen(struct vmm *m, struct vmm_channel *to, char *why)
 	return ok;
 }
 
-bool vmm_snapshot(struct vmm *m, struct vmm_channel *to, char *why)
+bool vmm_snapshot(struct vmm *m, struct vio_channel *to, char *why)
 {
 	bool running = m->running;
 
@@ -422,7 +422,7 @@ bool vmm_snapshot(struct vmm *m, struct vmm_channel *to, char *why)
 	return ok;
 }
 
-bool vmm_restore(struct vmm *m, struct vmm_channel *from, char *why)
+bool vmm_restore(struct vmm *m, struct vio_channel *from, char *why)
 {
 	struct vmm_in in;
 	struct vmm_seen seen = { 0 };

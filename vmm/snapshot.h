@@ -15,9 +15,9 @@ void vmm_thaw(struct vmm *m);
 void vmm_thaw_all(struct vmm *m);	/* also what was loaded and never frozen here */
 
 /* Home loop; waits for the channel.  The machine is paused for it, and goes on if it ran.  False: why. */
-bool vmm_snapshot(struct vmm *m, struct vmm_channel *to, char *why);
+bool vmm_snapshot(struct vmm *m, struct vio_channel *to, char *why);
 /* The machine is as it was, paused: vmm_resume() goes on.  False: why; the machine is of no use then. */
-bool vmm_restore(struct vmm *m, struct vmm_channel *from, char *why);
+bool vmm_restore(struct vmm *m, struct vio_channel *from, char *why);
 
 /* ---- The pieces, for migration ---- */
 

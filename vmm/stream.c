@@ -48,7 +48,7 @@ uint32_t vmm_crc(uint32_t crc, const void *bytes, size_t n)
 
 /* ---- Writing ---- */
 
-static bool fail(char *to, const struct vmm_channel *c, const char *what, ssize_t error)
+static bool fail(char *to, const struct vio_channel *c, const char *what, ssize_t error)
 {
 	if (c->why[0])
 		return vio_refuse(to, "%s: %s", what, c->why);
@@ -91,7 +91,7 @@ static bool add(struct vmm_out *o, const void *bytes, size_t n)
 	return !o->failed;
 }
 
-void vmm_out_begin(struct vmm_out *o, struct vmm_channel *c, uint32_t arch)
+void vmm_out_begin(struct vmm_out *o, struct vio_channel *c, uint32_t arch)
 {
 	struct head h = { .version = vio_le32_of(VMM_STREAM_VERSION), .arch = vio_le32_of(arch) };
 
@@ -133,7 +133,7 @@ static bool read_all(struct vmm_in *i, void *to, size_t n)
 	return true;
 }
 
-bool vmm_in_begin(struct vmm_in *i, struct vmm_channel *c, uint32_t arch)
+bool vmm_in_begin(struct vmm_in *i, struct vio_channel *c, uint32_t arch)
 {
 	struct head h;
 

@@ -10,7 +10,7 @@
 #ifndef VMM_STREAM_H
 #define VMM_STREAM_H
 #include <vio/spec/types.h>
-#include <vmm/channel.h>
+#include <vio/host/channel.h>
 
 enum { VMM_STREAM_VERSION = 1, VMM_RECORD_MAX = 1 << 20 };
 enum vmm_stream_arch { VMM_STREAM_X86 = 0x8664, VMM_STREAM_ARM64 = 0xaa64 };
@@ -38,14 +38,14 @@ struct vmm_record { vio_le32 kind, instance, length, checksum; };
 /* ---- Writing ---- */
 
 struct vmm_out {
-	struct vmm_channel *channel;
+	struct vio_channel *channel;
 	uint64_t bytes;			/* written so far */
 	size_t used;
 	unsigned char buffer[65536], still[262144];	/* still: what must not change between its checksum and its sending */
 	bool failed;
 	char why[VIO_WHY];
 };
-void vmm_out_begin(struct vmm_out *o, struct vmm_channel *c, uint32_t arch);
+void vmm_out_begin(struct vmm_out *o, struct vio_channel *c, uint32_t arch);
 /* A record of two parts, of which either may be empty.  False: it failed, now or before; o->why says why. */
 bool vmm_out_put(struct vmm_out *o, uint32_t kind, uint32_t instance, const void *head, size_t head_n, const void *bytes, size_t n);
 bool vmm_out_flush(struct vmm_out *o);
@@ -53,14 +53,14 @@ bool vmm_out_flush(struct vmm_out *o);
 /* ---- Reading ---- */
 
 struct vmm_in {
-	struct vmm_channel *channel;
+	struct vio_channel *channel;
 	uint64_t bytes;
 	uint32_t kind, instance, length;	/* the record at hand */
 	unsigned char *data;		/* and its bytes */
 	char why[VIO_WHY];
 };
 /* False: why; free all the same. */
-bool vmm_in_begin(struct vmm_in *i, struct vmm_channel *c, uint32_t arch);
+bool vmm_in_begin(struct vmm_in *i, struct vio_channel *c, uint32_t arch);
 bool vmm_in_next(struct vmm_in *i);
 void vmm_in_free(struct vmm_in *i);
 

@@ -104,7 +104,7 @@ static void must(void (*fn)(void *arg))
 {
 	struct outcome o = { .why = "" };
 
-	vio_ask(process.loop, fn, &o);
+	vio_loop_ask(process.loop, fn, &o);
 	if (!o.ok)
 		fail_msg("%s", o.why);
 }
@@ -162,9 +162,9 @@ static void leave(void)
 {
 	unsigned before = __atomic_load_n(&left, __ATOMIC_SEQ_CST);
 
-	vio_ask(process.loop, let_last_go, NULL);
+	vio_loop_ask(process.loop, let_last_go, NULL);
 	while (__atomic_load_n(&left, __ATOMIC_SEQ_CST) == before)
-		vio_ask(process.loop, nothing, NULL);
+		vio_loop_ask(process.loop, nothing, NULL);
 }
 
 static void close_control(void *arg)
@@ -179,7 +179,7 @@ static int tear_down(void **state)
 	(void)state;
 	while (process.units)
 		leave();
-	vio_ask(process.loop, close_control, NULL);
+	vio_loop_ask(process.loop, close_control, NULL);
 	assert_int_equal(vio_socket_remove(&control_file), 0);
 	vio_thread_stop(home);
 	run_words_free(&words);
@@ -288,7 +288,7 @@ static void two_resumes(void **state)
 	good(&c, "{\"do\":\"limit\",\"device\":\"net0\",\"bytes\":\"1M\"}", "{\"limits\":{\"operations\":0,\"bytes\":1048576}}");
 	good(&c, "{\"do\":\"limit\",\"device\":\"net0\",\"bytes\":0}", "{\"limits\":{\"operations\":0,\"bytes\":0}}");
 	good(&c, "{\"do\":\"quit\"}", "{}");
-	vio_ask(process.loop, nothing, NULL);
+	vio_loop_ask(process.loop, nothing, NULL);
 	assert_int_equal(resumed, 1);
 	assert_int_equal(quits, 1);
 	client_close(&c);
@@ -442,7 +442,7 @@ static void fails(void **state)
 	struct client c;
 
 	(void)state;
-	vio_ask(process.loop, try_again, &o);
+	vio_loop_ask(process.loop, try_again, &o);
 	assert_false(o.ok);
 	assert_non_null(strstr(o.why, image));
 	connect_to(&c);

@@ -141,7 +141,7 @@ static inline void close_rng(void *arg)
 
 static inline struct vmm_device *attach(struct bed *b, struct rng *r, const char *name, unsigned slot)
 {
-	vmm_ask(vio_thread_loop(b->thread), open_rng, r);
+	vio_loop_ask(vio_thread_loop(b->thread), open_rng, r);
 	return vmm_attach(b->m, &(struct vmm_attach){ .name = name, .dev = r->dev, .loop = vio_thread_loop(b->thread), .slot = slot }, b->why);
 }
 

@@ -165,7 +165,7 @@ static void test_function(void **state)
 	vmm_detach(vmm_device_named(b.m, "rng0"));
 	assert_int_equal(config(&b, 1, 0, 4), UINT32_MAX);
 	assert_int_equal(vmm_bus_read(&b.m->addresses, bar + 0x12, 2), UINT64_MAX);
-	vmm_ask(vio_thread_loop(b.thread), close_rng, &r);
+	vio_loop_ask(vio_thread_loop(b.thread), close_rng, &r);
 	unmake(&b);
 }
 
@@ -200,8 +200,8 @@ static void test_plug(void **state)
 	assert_null(attach(&b, &(struct rng){ 0 }, "rng0", 0));
 	assert_non_null(strstr(b.why, "choose another name"));
 	vmm_detach(vmm_device_named(b.m, "rng0"));
-	vmm_ask(vio_thread_loop(b.thread), close_rng, &r);
-	vmm_ask(vio_thread_loop(b.thread), close_rng, &s);
+	vio_loop_ask(vio_thread_loop(b.thread), close_rng, &r);
+	vio_loop_ask(vio_thread_loop(b.thread), close_rng, &s);
 	unmake(&b);
 }
 
@@ -221,8 +221,8 @@ static void test_page(void **state)
 	assert_null(attach(&b, &s, "rng1", 0));
 	assert_non_null(strstr(b.why, "take --transport=pci"));
 	vmm_detach(vmm_device_named(b.m, "rng0"));
-	vmm_ask(vio_thread_loop(b.thread), close_rng, &r);
-	vmm_ask(vio_thread_loop(b.thread), close_rng, &s);
+	vio_loop_ask(vio_thread_loop(b.thread), close_rng, &r);
+	vio_loop_ask(vio_thread_loop(b.thread), close_rng, &s);
 	unmake(&b);
 }
 

@@ -10,16 +10,16 @@ GUEST(guest_busy, "2: mov $0x400000, %rdi; 1: incq (%rdi); add $4096, %rdi; cmp 
 
 /* ---- Channels: a file in memory; a socket that is cut after so many bytes ---- */
 
-struct wire { struct vmm_channel c; int fd; uint64_t left; };
+struct wire { struct vio_channel c; int fd; uint64_t left; };
 
-static ssize_t wire_read(struct vmm_channel *c, void *to, size_t n)
+static ssize_t wire_read(struct vio_channel *c, void *to, size_t n)
 {
 	struct wire *w = (struct wire *)c;
 	ssize_t got = read(w->fd, to, n);
 	return got < 0 ? -errno : got;
 }
 
-static ssize_t wire_write(struct vmm_channel *c, const void *from, size_t n)
+static ssize_t wire_write(struct vio_channel *c, const void *from, size_t n)
 {
 	struct wire *w = (struct wire *)c;
 	if (n > w->left)
@@ -36,17 +36,17 @@ static ssize_t wire_write(struct vmm_channel *c, const void *from, size_t n)
 	return done < 0 ? -errno : done;
 }
 
-static void wire_shut(struct vmm_channel *c) { shutdown(((struct wire *)c)->fd, SHUT_RDWR); }
+static void wire_shut(struct vio_channel *c) { shutdown(((struct wire *)c)->fd, SHUT_RDWR); }
 
-static void wire_close(struct vmm_channel *c)
+static void wire_close(struct vio_channel *c)
 {
 	close(((struct wire *)c)->fd);
 	free(c);
 }
 
-static struct vmm_channel *wire(int fd, uint64_t left)
+static struct vio_channel *wire(int fd, uint64_t left)
 {
-	static const struct vmm_channel_ops ops = { wire_read, wire_write, wire_shut, wire_close };
+	static const struct vio_channel_ops ops = { wire_read, wire_write, wire_shut, wire_close };
 	struct wire *w = calloc(1, sizeof *w);
 	*w = (struct wire){ .c.ops = &ops, .fd = fd, .left = left };
 	return &w->c;
@@ -59,10 +59,10 @@ struct shot { unsigned char *bytes; size_t n; };
 static struct shot take_shot(struct bed *b)
 {
 	int fd = memfd_create("shot", MFD_CLOEXEC);
-	struct vmm_channel *c = wire(dup(fd), UINT64_MAX);
+	struct vio_channel *c = wire(dup(fd), UINT64_MAX);
 	if (!vmm_snapshot(b->m, c, b->why))
 		fail_msg("%s", b->why);
-	vmm_channel_close(c);
+	vio_channel_close(c);
 	struct shot s = { .n = (size_t)lseek(fd, 0, SEEK_END) };
 	s.bytes = malloc(s.n);
 	assert_int_equal(pread(fd, s.bytes, s.n, 0), s.n);
@@ -75,10 +75,10 @@ static bool restore(struct bed *b, const unsigned char *bytes, size_t n)
 	int fd = memfd_create("shot", MFD_CLOEXEC);
 	assert_int_equal(write(fd, bytes, n), n);
 	lseek(fd, 0, SEEK_SET);
-	struct vmm_channel *c = wire(fd, 0);
+	struct vio_channel *c = wire(fd, 0);
 	b->why[0] = 0;
 	bool ok = vmm_restore(b->m, c, b->why);
-	vmm_channel_close(c);
+	vio_channel_close(c);
 	return ok;
 }
 
@@ -91,7 +91,7 @@ static void with_rng(struct bed *b, struct rng *r, enum vmm_wire wire)
 static void without_rng(struct bed *b, struct rng *r)
 {
 	vmm_detach(vmm_device_named(b->m, "rng0"));
-	vmm_ask(vio_thread_loop(b->thread), close_rng, r);
+	vio_loop_ask(vio_thread_loop(b->thread), close_rng, r);
 	unmake(b);
 }
 

@@ -2,7 +2,7 @@
  * The event loop: one thread that waits for file descriptors, timers and calls from other threads (Linux, epoll).
  *
  * Everything handed to a loop (watch, call, task, timer, poller) is a struct of the caller's, which the loop links and
- * never frees.  All functions but vio_loop_call() and vio_loop_quit() are called in the loop's own thread (or before it
+ * never frees.  All functions but vio_loop_call(), vio_loop_ask() and vio_loop_quit() are called in the loop's own thread (or before it
  * runs).  A turn of the loop: ready descriptors, due timers, calls, then tasks, until there are none; then sleep.
  */
 #ifndef VIO_HOST_LOOP_H
@@ -36,6 +36,12 @@ void vio_loop_unwatch(struct vio_loop *l, struct vio_watch *w);
 /* Run fn(arg) in the loop's thread, once.  From any thread, never blocks; the struct is free again when fn runs. */
 struct vio_call { void (*fn)(void *arg); void *arg; struct vio_call *next; };
 void vio_loop_call(struct vio_loop *l, struct vio_call *c);
+
+/*
+ * Run fn(arg) in the loop's thread and wait for it; at once if this is the thread.  Whoever asks must not be asked by that thread
+ * meanwhile.  From any thread.
+ */
+void vio_loop_ask(struct vio_loop *l, void (*fn)(void *arg), void *arg);
 
 /* Run fn(arg) before the loop sleeps.  Adding one that is pending does nothing. */
 struct vio_task { void (*fn)(void *arg); void *arg; bool pending; struct vio_task *next; };

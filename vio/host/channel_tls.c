@@ -8,11 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <vmm/channel_impl.h>
+#include <vio/host/channel_impl.h>
 
-struct vmm_way_tls {
-	const struct vmm_tls_library *lib;
-	struct vmm_tls_keys *own;	/* loaded for this connection; NULL: they are the caller's */
+struct vio_way_tls {
+	const struct vio_tls_library *lib;
+	struct vio_tls_keys *own;	/* loaded for this connection; NULL: they are the caller's */
 	gnutls_session_t session;
 	bool ended;			/* the other end said that it has said all */
 	gnutls_typed_vdata_st verify[2];	/* what a certificate must be for */
@@ -25,14 +25,14 @@ enum { BELIEVED = 0x56 };
 /* ---- Waiting ---- */
 
 /* After a call that was not fatal: 0, or a negative errno value. */
-static int wait_for(struct vmm_way *w, int patience)
+static int wait_for(struct vio_way *w, int patience)
 {
-	return vmm_way_wait(w, w->tls->lib->record_get_direction(w->tls->session) ? POLLOUT : POLLIN, patience);
+	return vio_way_wait(w, w->tls->lib->record_get_direction(w->tls->session) ? POLLOUT : POLLIN, patience);
 }
 
-static void say(struct vmm_way *w, int error)
+static void say(struct vio_way *w, int error)
 {
-	const struct vmm_tls_library *lib = w->tls->lib;
+	const struct vio_tls_library *lib = w->tls->lib;
 
 	if (error == GNUTLS_E_FATAL_ALERT_RECEIVED || error == GNUTLS_E_WARNING_ALERT_RECEIVED)
 		vio_refuse(w->c.why, "the other end has refused TLS: %s", lib->alert_get_name(lib->alert_get(w->tls->session)));
@@ -43,22 +43,22 @@ static void say(struct vmm_way *w, int error)
 }
 
 /* Go on?  0, or a negative errno value with w->c.why, if errno does not tell. */
-static int judge(struct vmm_way *w, long error)
+static int judge(struct vio_way *w, long error)
 {
 	if (error == GNUTLS_E_AGAIN)
-		return wait_for(w, VMM_CHANNEL_PATIENCE);
+		return wait_for(w, VIO_CHANNEL_PATIENCE);
 	if (!w->tls->lib->error_is_fatal((int)error))
-		return vmm_way_wait(w, POLLIN | POLLOUT, VMM_CHANNEL_PATIENCE);
+		return vio_way_wait(w, POLLIN | POLLOUT, VIO_CHANNEL_PATIENCE);
 	say(w, (int)error);
 	return -EPROTO;
 }
 
 /* ---- Bytes ---- */
 
-static ssize_t tls_read(struct vmm_channel *c, void *to, size_t n)
+static ssize_t tls_read(struct vio_channel *c, void *to, size_t n)
 {
-	struct vmm_way *w = (struct vmm_way *)c;
-	struct vmm_way_tls *t = w->tls;
+	struct vio_way *w = (struct vio_way *)c;
+	struct vio_way_tls *t = w->tls;
 
 	while (!t->ended) {
 		ssize_t got = t->lib->record_recv(t->session, to, n);
@@ -72,10 +72,10 @@ static ssize_t tls_read(struct vmm_channel *c, void *to, size_t n)
 	return 0;
 }
 
-static ssize_t tls_write(struct vmm_channel *c, const void *from, size_t n)
+static ssize_t tls_write(struct vio_channel *c, const void *from, size_t n)
 {
-	struct vmm_way *w = (struct vmm_way *)c;
-	struct vmm_way_tls *t = w->tls;
+	struct vio_way *w = (struct vio_way *)c;
+	struct vio_way_tls *t = w->tls;
 
 	for (;;) {		/* what was not sent is repeated with the same bytes, as GnuTLS wants it */
 		ssize_t done = t->lib->record_send(t->session, from, n);
@@ -87,35 +87,35 @@ static ssize_t tls_write(struct vmm_channel *c, const void *from, size_t n)
 	}
 }
 
-static void end(struct vmm_way *w)
+static void end(struct vio_way *w)
 {
-	struct vmm_way_tls *t = w->tls;
+	struct vio_way_tls *t = w->tls;
 
 	if (t->session)
 		t->lib->deinit(t->session);
-	vmm_tls_keys_close(t->own);
+	vio_tls_keys_close(t->own);
 	free(t);
 	w->tls = NULL;
 }
 
 /* That all was said, so that a cut is told from an end; who does not take it within a second misses it. */
-static void tls_close(struct vmm_channel *c)
+static void tls_close(struct vio_channel *c)
 {
-	struct vmm_way *w = (struct vmm_way *)c;
+	struct vio_way *w = (struct vio_way *)c;
 
 	for (int error = 0; !error; ) {
 		int n = w->tls->lib->bye(w->tls->session, GNUTLS_SHUT_WR);
 		error = n == GNUTLS_E_AGAIN || n == GNUTLS_E_INTERRUPTED ? wait_for(w, 1000) : 1;
 	}
 	end(w);
-	vmm_way_close(w);
+	vio_way_close(w);
 }
 
 /* ---- The beginning ---- */
 
-static void say_certificate(struct vmm_way *w, char *why)
+static void say_certificate(struct vio_way *w, char *why)
 {
-	const struct vmm_tls_library *lib = w->tls->lib;
+	const struct vio_tls_library *lib = w->tls->lib;
 	unsigned status = lib->session_get_verify_cert_status(w->tls->session);
 	gnutls_datum_t text = { NULL, 0 };
 
@@ -127,21 +127,21 @@ static void say_certificate(struct vmm_way *w, char *why)
 }
 
 /* It shall hear why: an alert, and the connection stays until it has gone or a second has passed. */
-static void turn_away(struct vmm_way *w, int n)
+static void turn_away(struct vio_way *w, int n)
 {
-	int begun = vmm_way_now_ms();
+	int begun = vio_way_now_ms();
 	char unread[1024];
 
 	if (w->tls->lib->alert_send_appropriate(w->tls->session, n) < 0 || shutdown(w->fd, SHUT_WR))
 		return;
 	for (;;) {
-		int left = 1000 - (int)((unsigned)vmm_way_now_ms() - (unsigned)begun);
-		if (left <= 0 || vmm_way_wait(w, POLLIN, left) || recv(w->fd, unread, sizeof unread, MSG_DONTWAIT) <= 0)
+		int left = 1000 - (int)((unsigned)vio_way_now_ms() - (unsigned)begun);
+		if (left <= 0 || vio_way_wait(w, POLLIN, left) || recv(w->fd, unread, sizeof unread, MSG_DONTWAIT) <= 0)
 			return;
 	}
 }
 
-static bool refused(struct vmm_way *w, int n, char *why)
+static bool refused(struct vio_way *w, int n, char *why)
 {
 	turn_away(w, n);
 	if (n == GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR) {
@@ -155,14 +155,14 @@ static bool refused(struct vmm_way *w, int n, char *why)
 }
 
 /* All of it has one deadline: who sends a byte now and then does not hold it up. */
-static bool shake(struct vmm_way *w, char *why)
+static bool shake(struct vio_way *w, char *why)
 {
-	int begun = vmm_way_now_ms(), n, error = 0;
+	int begun = vio_way_now_ms(), n, error = 0;
 
 	while ((n = w->tls->lib->handshake(w->tls->session)) < 0) {
 		if (n != GNUTLS_E_AGAIN && n != GNUTLS_E_INTERRUPTED && w->tls->lib->error_is_fatal(n))
 			return refused(w, n, why);
-		int left = VMM_CHANNEL_PATIENCE - (int)((unsigned)vmm_way_now_ms() - (unsigned)begun);
+		int left = VIO_CHANNEL_PATIENCE - (int)((unsigned)vio_way_now_ms() - (unsigned)begun);
 		error = n == GNUTLS_E_AGAIN ? wait_for(w, left > 0 ? left : 0) : left <= 0 ? -ETIMEDOUT : 0;
 		if (error)
 			return vio_refuse(why, "no TLS with the other end: %s", strerror(-error));
@@ -170,7 +170,7 @@ static bool shake(struct vmm_way *w, char *why)
 	return true;
 }
 
-static bool confirm(struct vmm_way *w, bool server, char *why)
+static bool confirm(struct vio_way *w, bool server, char *why)
 {
 	unsigned char byte = BELIEVED;
 	ssize_t n = server ? tls_write(&w->c, &byte, 1) : tls_read(&w->c, &byte, 1);
@@ -180,9 +180,9 @@ static bool confirm(struct vmm_way *w, bool server, char *why)
 	return vio_refuse(why, "no TLS with the other end: %.400s", w->c.why[0] ? w->c.why : n < 0 ? strerror((int)-n) : "it is no vio");
 }
 
-static int set_up(struct vmm_way_tls *t, const struct vmm_tls_keys *k, bool server, int fd, const char *host)
+static int set_up(struct vio_way_tls *t, const struct vio_tls_keys *k, bool server, int fd, const char *host)
 {
-	const struct vmm_tls_library *lib = t->lib;
+	const struct vio_tls_library *lib = t->lib;
 	unsigned flags = GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | GNUTLS_NO_TICKETS;
 	int n = lib->init(&t->session, flags | (unsigned)(server ? GNUTLS_SERVER : GNUTLS_CLIENT));
 
@@ -204,20 +204,20 @@ static int set_up(struct vmm_way_tls *t, const struct vmm_tls_keys *k, bool serv
 	return lib->credentials_set(t->session, GNUTLS_CRD_CERTIFICATE, k->certificates);
 }
 
-static const struct vmm_channel_ops ops = { tls_read, tls_write, vmm_way_shut, tls_close };
+static const struct vio_channel_ops ops = { tls_read, tls_write, vio_way_shut, tls_close };
 
-bool vmm_way_tls(struct vmm_way *w, bool server, const struct vmm_tls *tls, const char *host, char *why)
+bool vio_way_tls(struct vio_way *w, bool server, const struct vio_tls *tls, const char *host, char *why)
 {
-	struct vmm_tls_keys *own = tls->keys ? NULL : vmm_tls_keys_open(tls, why), *k = own ? own : tls->keys;
+	struct vio_tls_keys *own = tls->keys ? NULL : vio_tls_keys_open(tls, why), *k = own ? own : tls->keys;
 
 	if (!k)
 		return false;
 	w->tls = calloc(1, sizeof *w->tls);
 	if (!w->tls) {
-		vmm_tls_keys_close(own);
+		vio_tls_keys_close(own);
 		return vio_refuse(why, "there is no memory for TLS");
 	}
-	*w->tls = (struct vmm_way_tls){ .lib = k->lib, .own = own };
+	*w->tls = (struct vio_way_tls){ .lib = k->lib, .own = own };
 	int n = set_up(w->tls, k, server, w->fd, host);
 	if (n < 0)
 		vio_refuse(why, "TLS: %s", k->lib->strerror(n));

@@ -9,11 +9,11 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-#include <vmm/channel_impl.h>
+#include <vio/host/channel_impl.h>
 
-struct vmm_way *vmm_way_open(int fd, const struct vmm_channel_ops *ops)
+struct vio_way *vio_way_open(int fd, const struct vio_channel_ops *ops)
 {
-	struct vmm_way *w = calloc(1, sizeof *w);
+	struct vio_way *w = calloc(1, sizeof *w);
 	struct stat st;
 
 	if (w && (w->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) >= 0) {
@@ -27,23 +27,23 @@ struct vmm_way *vmm_way_open(int fd, const struct vmm_channel_ops *ops)
 	return NULL;
 }
 
-void vmm_way_close(struct vmm_way *w)
+void vio_way_close(struct vio_way *w)
 {
 	close(w->fd);
 	close(w->stop);
 	free(w);
 }
 
-void vmm_way_shut(struct vmm_channel *c)
+void vio_way_shut(struct vio_channel *c)
 {
-	struct vmm_way *w = (struct vmm_way *)c;
+	struct vio_way *w = (struct vio_way *)c;
 	uint64_t one = 1;
 
 	if (write(w->stop, &one, sizeof one) < 0)
 		return;			/* it has been shut very often */
 }
 
-int vmm_way_now_ms(void)
+int vio_way_now_ms(void)
 {
 	struct timespec t;
 
@@ -51,13 +51,13 @@ int vmm_way_now_ms(void)
 	return (int)((unsigned)t.tv_sec * 1000u + (unsigned)(t.tv_nsec / 1000000));
 }
 
-int vmm_way_wait(struct vmm_way *w, short events, int patience)
+int vio_way_wait(struct vio_way *w, short events, int patience)
 {
-	int begun = vmm_way_now_ms();
+	int begun = vio_way_now_ms();
 
 	for (;;) {
 		struct pollfd p[2] = { { .fd = w->stop, .events = POLLIN }, { .fd = w->file ? -1 : w->fd, .events = events } };
-		int left = patience - (int)((unsigned)vmm_way_now_ms() - (unsigned)begun);
+		int left = patience - (int)((unsigned)vio_way_now_ms() - (unsigned)begun);
 		int n = poll(p, 2, w->file || left < 0 ? 0 : left);
 		if (n < 0 && errno != EINTR)
 			return -errno;
@@ -72,12 +72,12 @@ int vmm_way_wait(struct vmm_way *w, short events, int patience)
 
 /* ---- Files and pipes ---- */
 
-static ssize_t file_read(struct vmm_channel *c, void *to, size_t n)
+static ssize_t file_read(struct vio_channel *c, void *to, size_t n)
 {
-	struct vmm_way *w = (struct vmm_way *)c;
+	struct vio_way *w = (struct vio_way *)c;
 
 	for (;;) {
-		int error = vmm_way_wait(w, POLLIN, VMM_CHANNEL_PATIENCE);
+		int error = vio_way_wait(w, POLLIN, VIO_CHANNEL_PATIENCE);
 		if (error)
 			return error;
 		ssize_t got = read(w->fd, to, n);
@@ -89,12 +89,12 @@ static ssize_t file_read(struct vmm_channel *c, void *to, size_t n)
 }
 
 /* A pipe that is ready takes so much without waiting. */
-static ssize_t file_write(struct vmm_channel *c, const void *from, size_t n)
+static ssize_t file_write(struct vio_channel *c, const void *from, size_t n)
 {
-	struct vmm_way *w = (struct vmm_way *)c;
+	struct vio_way *w = (struct vio_way *)c;
 
 	for (;;) {
-		int error = vmm_way_wait(w, POLLOUT, VMM_CHANNEL_PATIENCE);
+		int error = vio_way_wait(w, POLLOUT, VIO_CHANNEL_PATIENCE);
 		if (error)
 			return error;
 		ssize_t done = write(w->fd, from, w->file || n < PIPE_BUF ? n : PIPE_BUF);
@@ -107,12 +107,12 @@ static ssize_t file_write(struct vmm_channel *c, const void *from, size_t n)
 	}
 }
 
-static void file_close(struct vmm_channel *c) { vmm_way_close((struct vmm_way *)c); }
+static void file_close(struct vio_channel *c) { vio_way_close((struct vio_way *)c); }
 
-struct vmm_channel *vmm_channel_file(int fd)
+struct vio_channel *vio_channel_file(int fd)
 {
-	static const struct vmm_channel_ops ops = { file_read, file_write, vmm_way_shut, file_close };
-	struct vmm_way *w = vmm_way_open(fd, &ops);
+	static const struct vio_channel_ops ops = { file_read, file_write, vio_way_shut, file_close };
+	struct vio_way *w = vio_way_open(fd, &ops);
 
 	return w ? &w->c : NULL;
 }

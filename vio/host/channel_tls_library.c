@@ -1,10 +1,10 @@
 /* GnuTLS is loaded only where it is asked for, before confinement, which forbids it (docs/decisions/libnbd-when-asked-for.md). */
 #include <dlfcn.h>
-#include <vmm/channel_impl.h>
+#include <vio/host/channel_impl.h>
 
-const struct vmm_tls_library *vmm_tls_library(char *why)
+const struct vio_tls_library *vio_tls_library(char *why)
 {
-	static struct vmm_tls_library lib;
+	static struct vio_tls_library lib;
 	void *so;
 
 	if (lib.free)
@@ -21,7 +21,7 @@ const struct vmm_tls_library *vmm_tls_library(char *why)
 		dlclose(so); \
 		return NULL; \
 	}
-	VMM_TLS_FUNCTIONS(FIND)
+	VIO_TLS_FUNCTIONS(FIND)
 #undef FIND
 	lib.malloc = dlsym(so, "gnutls_malloc");
 	lib.free = dlsym(so, "gnutls_free");

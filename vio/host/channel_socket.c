@@ -12,16 +12,16 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include <vio/host/socket.h>
-#include <vmm/channel_impl.h>
+#include <vio/host/channel_impl.h>
 
 /* ---- Bytes ---- */
 
-static ssize_t socket_read(struct vmm_channel *c, void *to, size_t n)
+static ssize_t socket_read(struct vio_channel *c, void *to, size_t n)
 {
-	struct vmm_way *w = (struct vmm_way *)c;
+	struct vio_way *w = (struct vio_way *)c;
 
 	for (;;) {
-		int error = vmm_way_wait(w, POLLIN, VMM_CHANNEL_PATIENCE);
+		int error = vio_way_wait(w, POLLIN, VIO_CHANNEL_PATIENCE);
 		if (error)
 			return error;
 		ssize_t got = recv(w->fd, to, n, MSG_DONTWAIT);
@@ -32,12 +32,12 @@ static ssize_t socket_read(struct vmm_channel *c, void *to, size_t n)
 	}
 }
 
-static ssize_t socket_write(struct vmm_channel *c, const void *from, size_t n)
+static ssize_t socket_write(struct vio_channel *c, const void *from, size_t n)
 {
-	struct vmm_way *w = (struct vmm_way *)c;
+	struct vio_way *w = (struct vio_way *)c;
 
 	for (;;) {
-		int error = vmm_way_wait(w, POLLOUT, VMM_CHANNEL_PATIENCE);
+		int error = vio_way_wait(w, POLLOUT, VIO_CHANNEL_PATIENCE);
 		if (error)
 			return error;
 		ssize_t done = send(w->fd, from, n, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -48,13 +48,13 @@ static ssize_t socket_write(struct vmm_channel *c, const void *from, size_t n)
 	}
 }
 
-static void socket_close(struct vmm_channel *c) { vmm_way_close((struct vmm_way *)c); }
+static void socket_close(struct vio_channel *c) { vio_way_close((struct vio_way *)c); }
 
-static const struct vmm_channel_ops ops = { socket_read, socket_write, vmm_way_shut, socket_close };
+static const struct vio_channel_ops ops = { socket_read, socket_write, vio_way_shut, socket_close };
 
-static struct vmm_channel *channel(int fd, bool server, const struct vmm_tls *tls, const char *host, char *why)
+static struct vio_channel *channel(int fd, bool server, const struct vio_tls *tls, const char *host, char *why)
 {
-	struct vmm_way *w = vmm_way_open(fd, &ops);
+	struct vio_way *w = vio_way_open(fd, &ops);
 	int one = 1;
 
 	if (!w) {
@@ -64,14 +64,14 @@ static struct vmm_channel *channel(int fd, bool server, const struct vmm_tls *tl
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);	/* of no effect on a Unix socket */
 	if (!tls || (!tls->psk && !tls->certificates && !tls->keys))
 		return &w->c;
-	if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0 || !vmm_way_tls(w, server, tls, host, why)) {
-		vmm_way_close(w);
+	if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0 || !vio_way_tls(w, server, tls, host, why)) {
+		vio_way_close(w);
 		return NULL;
 	}
 	return &w->c;
 }
 
-struct vmm_channel *vmm_channel_socket(int fd, bool server, const struct vmm_tls *tls, char *why)
+struct vio_channel *vio_channel_socket(int fd, bool server, const struct vio_tls *tls, char *why)
 {
 	int type, listens;
 	socklen_t n = sizeof type;
@@ -156,7 +156,7 @@ static int connect_tcp(const struct name *n, char *why)
 
 	for (const struct addrinfo *a = all; a; a = a->ai_next) {
 		fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
-		error = fd < 0 ? errno : connect_within(fd, a, VMM_CHANNEL_PATIENCE);
+		error = fd < 0 ? errno : connect_within(fd, a, VIO_CHANNEL_PATIENCE);
 		if (!error)
 			break;
 		if (fd >= 0)
@@ -171,7 +171,7 @@ static int connect_tcp(const struct name *n, char *why)
 	return fd;
 }
 
-struct vmm_channel *vmm_channel_connect(const char *address, const struct vmm_tls *tls, char *why)
+struct vio_channel *vio_channel_connect(const char *address, const struct vio_tls *tls, char *why)
 {
 	const char *path = unix_path(address);
 	struct name n;
@@ -211,7 +211,7 @@ static int listen_tcp(const struct name *n, char *why)
 	return fd;
 }
 
-int vmm_channel_listen(const char *address, char *why)
+int vio_channel_listen(const char *address, char *why)
 {
 	const char *path = unix_path(address);
 	struct name n;
@@ -221,7 +221,7 @@ int vmm_channel_listen(const char *address, char *why)
 	return is_tcp(address, why) && split(address, &n, why) ? listen_tcp(&n, why) : -1;
 }
 
-struct vmm_channel *vmm_channel_accept(int listener, const struct vmm_tls *tls, char *why)
+struct vio_channel *vio_channel_accept(int listener, const struct vio_tls *tls, char *why)
 {
 	why[0] = 0;
 	for (;;) {

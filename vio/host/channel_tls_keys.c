@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <vmm/channel_impl.h>
+#include <vio/host/channel_impl.h>
 
 /* ---- Shared secrets ---- */
 
@@ -19,7 +19,7 @@ static int digit(char c)
 
 enum { KEY_LEAST = 16 };		/* bytes: a shorter one can be guessed */
 
-static bool take_line(struct vmm_tls_keys *k, char *line, const char *file, unsigned number, char *why)
+static bool take_line(struct vio_tls_keys *k, char *line, const char *file, unsigned number, char *why)
 {
 	struct vmm_psk *p = &k->psk[k->psks];
 	char *end = line + strcspn(line, "\r\n"), *colon;
@@ -47,7 +47,7 @@ static bool take_line(struct vmm_tls_keys *k, char *line, const char *file, unsi
 	return true;
 }
 
-static bool read_psks(struct vmm_tls_keys *k, const char *file, char *why)
+static bool read_psks(struct vio_tls_keys *k, const char *file, char *why)
 {
 	char line[VMM_PSK_NAME + 2 * VMM_PSK_KEY + 8];
 	FILE *f = fopen(file, "re");
@@ -70,11 +70,11 @@ static bool read_psks(struct vmm_tls_keys *k, const char *file, char *why)
 
 /* Who calls names himself; the key, or none: then the call ends. */
 static int key_of(gnutls_session_t session, const char *name, gnutls_datum_t *key);
-static const struct vmm_tls_library *library;	/* the same for all: callbacks are told of nothing else */
+static const struct vio_tls_library *library;	/* the same for all: callbacks are told of nothing else */
 
 static int key_of(gnutls_session_t session, const char *name, gnutls_datum_t *key)
 {
-	const struct vmm_tls_keys *k = library->session_get_ptr(session);
+	const struct vio_tls_keys *k = library->session_get_ptr(session);
 
 	for (unsigned i = 0; i < k->psks; i++)
 		if (!strcmp(k->psk[i].name, name)) {
@@ -88,7 +88,7 @@ static int key_of(gnutls_session_t session, const char *name, gnutls_datum_t *ke
 	return -1;
 }
 
-static bool open_psk(struct vmm_tls_keys *k, const char *file, char *why)
+static bool open_psk(struct vio_tls_keys *k, const char *file, char *why)
 {
 	if (!read_psks(k, file, why))
 		return false;
@@ -102,7 +102,7 @@ static bool open_psk(struct vmm_tls_keys *k, const char *file, char *why)
 
 /* ---- Certificates ---- */
 
-static bool open_certificates(struct vmm_tls_keys *k, const char *folder, char *why)
+static bool open_certificates(struct vio_tls_keys *k, const char *folder, char *why)
 {
 	char ca[4096], cert[4096], key[4096];
 	int n;
@@ -123,7 +123,7 @@ static bool open_certificates(struct vmm_tls_keys *k, const char *folder, char *
 
 /* ---- */
 
-void vmm_tls_keys_close(struct vmm_tls_keys *k)
+void vio_tls_keys_close(struct vio_tls_keys *k)
 {
 	if (!k)
 		return;
@@ -137,15 +137,15 @@ void vmm_tls_keys_close(struct vmm_tls_keys *k)
 	free(k);
 }
 
-struct vmm_tls_keys *vmm_tls_keys_open(const struct vmm_tls *t, char *why)
+struct vio_tls_keys *vio_tls_keys_open(const struct vio_tls *t, char *why)
 {
-	struct vmm_tls_keys *k;
+	struct vio_tls_keys *k;
 
 	if (t->psk && t->certificates) {
 		vio_refuse(why, "both ends know each other by a shared key or by certificates: keep one of them");
 		return NULL;
 	}
-	library = vmm_tls_library(why);
+	library = vio_tls_library(why);
 	if (!library)
 		return NULL;
 	k = calloc(1, sizeof *k);
@@ -156,21 +156,21 @@ struct vmm_tls_keys *vmm_tls_keys_open(const struct vmm_tls *t, char *why)
 	k->lib = library;
 	if (t->psk ? open_psk(k, t->psk, why) : open_certificates(k, t->certificates, why))
 		return k;
-	vmm_tls_keys_close(k);
+	vio_tls_keys_close(k);
 	return NULL;
 }
 
-bool vmm_tls_load(struct vmm_tls *t, char *why)
+bool vio_tls_load(struct vio_tls *t, char *why)
 {
 	t->keys = NULL;
 	if (!t->psk && !t->certificates)
 		return true;
-	t->keys = vmm_tls_keys_open(t, why);
+	t->keys = vio_tls_keys_open(t, why);
 	return t->keys != NULL;
 }
 
-void vmm_tls_unload(struct vmm_tls *t)
+void vio_tls_unload(struct vio_tls *t)
 {
-	vmm_tls_keys_close(t->keys);
+	vio_tls_keys_close(t->keys);
 	t->keys = NULL;
 }

@@ -1,5 +1,5 @@
 /*
- * Channels (vmm/channel.h): files, sockets, TLS; who may talk and who may not; and connections that are cut or changed at each byte.
+ * Channels (vio/host/channel.h): files, sockets, TLS; who may talk and who may not; and connections that are cut or changed at each byte.
  */
 #include <assert.h>
 #include <errno.h>
@@ -17,7 +17,7 @@
 #include <netinet/in.h>
 #include <time.h>
 #include <unistd.h>
-#include <vmm/channel.h>
+#include <vio/host/channel.h>
 #include "../test.h"
 
 enum { MANY = 300000 };
@@ -153,7 +153,7 @@ static int remove_folder(void **state)
 static unsigned char pattern(size_t i) { return (unsigned char)(i * 31 + i / 251); }
 
 /* All of it, in pieces of several sizes.  0 or a negative errno value. */
-static int say_all(struct vmm_channel *c, size_t n)
+static int say_all(struct vio_channel *c, size_t n)
 {
 	static const size_t pieces[] = { 1, 7, 4096, 65536, 100000 };
 	unsigned char *bytes = malloc(100000);
@@ -172,7 +172,7 @@ static int say_all(struct vmm_channel *c, size_t n)
 }
 
 /* Up to n bytes, or to the end.  How many were right; *error: 0 or what ended it. */
-static size_t hear(struct vmm_channel *c, size_t n, int *error)
+static size_t hear(struct vio_channel *c, size_t n, int *error)
 {
 	unsigned char bytes[5000];
 	size_t at = 0;
@@ -191,8 +191,8 @@ static size_t hear(struct vmm_channel *c, size_t n, int *error)
 	return at;
 }
 
-static struct vmm_tls psk(const char *file) { return (struct vmm_tls){ .psk = in_folder(file) }; }
-static struct vmm_tls crt(const char *name) { return (struct vmm_tls){ .certificates = in_folder(name) }; }
+static struct vio_tls psk(const char *file) { return (struct vio_tls){ .psk = in_folder(file) }; }
+static struct vio_tls crt(const char *name) { return (struct vio_tls){ .certificates = in_folder(name) }; }
 
 /* ---- Files ---- */
 
@@ -202,18 +202,18 @@ static void files(void **state)
 
 	(void)state;
 	put_file(in_folder("file"), "", 0, 0600);
-	struct vmm_channel *c = vmm_channel_file(open(in_folder("file"), O_WRONLY | O_CLOEXEC));
+	struct vio_channel *c = vio_channel_file(open(in_folder("file"), O_WRONLY | O_CLOEXEC));
 	assert_non_null(c);
 	assert_int_equal(say_all(c, MANY), 0);
-	vmm_channel_close(c);
-	c = vmm_channel_file(open(in_folder("file"), O_RDONLY | O_CLOEXEC));
+	vio_channel_close(c);
+	c = vio_channel_file(open(in_folder("file"), O_RDONLY | O_CLOEXEC));
 	assert_int_equal(hear(c, MANY + 1, &error), MANY);
 	assert_int_equal(error, 0);
 	assert_true(c->ops->write(c, "x", 1) == -EBADF);
-	vmm_channel_close(c);
-	c = vmm_channel_file(open("/dev/full", O_WRONLY | O_CLOEXEC));
+	vio_channel_close(c);
+	c = vio_channel_file(open("/dev/full", O_WRONLY | O_CLOEXEC));
 	assert_int_equal(say_all(c, 1), -ENOSPC);
-	vmm_channel_close(c);
+	vio_channel_close(c);
 }
 
 /* ---- Two ends ---- */
@@ -221,7 +221,7 @@ static void files(void **state)
 struct end {
 	int fd, listener;		/* a socket that is connected, or one to be called on */
 	bool server;
-	struct vmm_tls tls;
+	struct vio_tls tls;
 	size_t says;			/* bytes; hears as many as come */
 	pthread_t thread;
 	char why[VIO_WHY];
@@ -234,8 +234,8 @@ struct end {
 static void *run_end(void *arg)
 {
 	struct end *e = arg;
-	struct vmm_channel *c = e->listener > 0 ? vmm_channel_accept(e->listener, &e->tls, e->why) :
-	    vmm_channel_socket(e->fd, e->server, &e->tls, e->why);
+	struct vio_channel *c = e->listener > 0 ? vio_channel_accept(e->listener, &e->tls, e->why) :
+	    vio_channel_socket(e->fd, e->server, &e->tls, e->why);
 
 	e->met = c;
 	if (!c)
@@ -243,11 +243,11 @@ static void *run_end(void *arg)
 	if (e->server) {
 		e->heard = hear(c, SIZE_MAX, &e->heard_error);
 		memcpy(e->read_why, c->why, VIO_WHY);
-		vmm_channel_close(c);
+		vio_channel_close(c);
 		return NULL;
 	}
 	e->said = say_all(c, e->says);
-	vmm_channel_close(c);
+	vio_channel_close(c);
 	return NULL;
 }
 
@@ -259,7 +259,7 @@ static void meet(struct end *a, struct end *b)
 }
 
 /* client calls server over a pair of sockets. */
-static void call(struct end *client, struct end *server, struct vmm_tls c, struct vmm_tls s, size_t says)
+static void call(struct end *client, struct end *server, struct vio_tls c, struct vio_tls s, size_t says)
 {
 	int fd[2];
 
@@ -272,7 +272,7 @@ static void call(struct end *client, struct end *server, struct vmm_tls c, struc
 static void addresses(void **state)
 {
 	static const char *const schemes[] = { "tcp:127.0.0.1:0", "tcp:[::1]:0", "unix" };
-	const struct vmm_tls rows[][2] = { { { 0 }, { 0 } }, { psk("bob"), psk("keys") }, { crt("here"), crt("there") } };
+	const struct vio_tls rows[][2] = { { { 0 }, { 0 } }, { psk("bob"), psk("keys") }, { crt("here"), crt("there") } };
 
 	(void)state;
 	for (unsigned i = 0; i < 9; i++) {
@@ -280,7 +280,7 @@ static void addresses(void **state)
 		struct sockaddr_storage a;
 		socklen_t n = sizeof a;
 		snprintf(address, sizeof address, i % 3 == 2 ? "unix:%s" : "%s", i % 3 == 2 ? in_folder("socket") : schemes[i % 3]);
-		struct end s = { .listener = vmm_channel_listen(address, why), .tls = rows[i / 3][1], .server = true };
+		struct end s = { .listener = vio_channel_listen(address, why), .tls = rows[i / 3][1], .server = true };
 		if (s.listener < 0 && i % 3 == 1)
 			continue;		/* no IPv6 here */
 		if (s.listener < 0)
@@ -291,7 +291,7 @@ static void addresses(void **state)
 			snprintf(address, sizeof address, i / 3 == 2 && i % 3 == 0 ? "tcp:localhost:%s" : i % 3 ? "tcp:[::1]:%s" : "tcp:127.0.0.1:%s", port);
 		}
 		assert(!pthread_create(&s.thread, NULL, run_end, &s));
-		struct vmm_channel *c = vmm_channel_connect(address, &rows[i / 3][0], why);
+		struct vio_channel *c = vio_channel_connect(address, &rows[i / 3][0], why);
 		if (i == 7) {			/* its certificate is not for [::1] */
 			assert_null(c);
 			assert_non_null(strstr(why, "not believed"));
@@ -299,7 +299,7 @@ static void addresses(void **state)
 			if (!c)
 				fail_msg("%s: %s; %s", address, why, s.why);
 			assert_int_equal(say_all(c, MANY), 0);
-			vmm_channel_close(c);
+			vio_channel_close(c);
 		}
 		pthread_join(s.thread, NULL);
 		if (i != 7) {
@@ -322,13 +322,13 @@ static void bad_addresses(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
-		assert_null(vmm_channel_connect(rows[i].address, NULL, why));
+		assert_null(vio_channel_connect(rows[i].address, NULL, why));
 		if (!strstr(why, rows[i].why))
 			fail_msg("%s: %s", rows[i].address, why);
 		if (i < 8)
-			assert_int_equal(vmm_channel_listen(rows[i].address, why), -1);
+			assert_int_equal(vio_channel_listen(rows[i].address, why), -1);
 	}
-	assert_null(vmm_channel_socket(open("/dev/null", O_RDWR | O_CLOEXEC), true, NULL, why));
+	assert_null(vio_channel_socket(open("/dev/null", O_RDWR | O_CLOEXEC), true, NULL, why));
 	assert_non_null(strstr(why, "stream socket"));
 }
 
@@ -336,7 +336,7 @@ static void bad_addresses(void **state)
 
 static void strangers(void **state)
 {
-	const struct { const char *what; struct vmm_tls client, server; const char *client_why, *server_why; } rows[] = {
+	const struct { const char *what; struct vio_tls client, server; const char *client_why, *server_why; } rows[] = {
 		{ "another key", psk("wrong"), psk("keys"), "no TLS", "no TLS" },
 		{ "a name of nobody's", psk("eve"), psk("keys"), "no TLS", "no TLS" },
 		{ "no TLS against keys", { 0 }, psk("keys"), NULL, "no TLS" },
@@ -373,20 +373,20 @@ static void another_host(void **state)
 	char why[VIO_WHY], address[64];
 	struct sockaddr_in a;
 	socklen_t n = sizeof a;
-	struct vmm_tls here = crt("here");
+	struct vio_tls here = crt("here");
 
 	(void)state;
-	int listener = vmm_channel_listen("tcp:127.0.0.1:0", why);
+	int listener = vio_channel_listen("tcp:127.0.0.1:0", why);
 	assert_true(listener >= 0 && !getsockname(listener, (struct sockaddr *)&a, &n));
 	snprintf(address, sizeof address, "tcp:localhost:%u", ntohs(a.sin_port));
 	for (unsigned i = 0; i < 2; i++) {
 		struct end s = { .listener = listener, .tls = crt(i ? "there" : "elsewhere"), .server = true };
 		assert(!pthread_create(&s.thread, NULL, run_end, &s));
-		struct vmm_channel *c = vmm_channel_connect(address, &here, why);
+		struct vio_channel *c = vio_channel_connect(address, &here, why);
 		assert_int_equal(c != NULL, i);
 		if (!c)
 			assert_non_null(strstr(why, "does not match"));
-		vmm_channel_close(c);
+		vio_channel_close(c);
 		pthread_join(s.thread, NULL);
 		assert_int_equal(s.met, i);
 	}
@@ -404,31 +404,31 @@ static void key_files(void **state)
 	char why[VIO_WHY], many[200 * 65], line[300];
 
 	(void)state;
-	struct vmm_tls t = psk("rows");
+	struct vio_tls t = psk("rows");
 	for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
 		put_file(in_folder("rows"), rows[i].text, strlen(rows[i].text), rows[i].mode);
-		if (vmm_tls_load(&t, why) || !strstr(why, rows[i].why))
+		if (vio_tls_load(&t, why) || !strstr(why, rows[i].why))
 			fail_msg("row %u: %s", i, why);
 	}
 	many[0] = 0;
 	for (unsigned i = 0; i < 65; i++)
 		strcat(many, "a:000102030405060708090a0b0c0d0e0f\n");
 	put_file(in_folder("rows"), many, strlen(many), 0600);
-	assert_false(vmm_tls_load(&t, why));
+	assert_false(vio_tls_load(&t, why));
 	assert_non_null(strstr(why, "more than 64"));
 	memset(line, '0', sizeof line);
 	memcpy(line, "a:", 2);
 	put_file(in_folder("rows"), line, sizeof line, 0600);
-	assert_false(vmm_tls_load(&t, why));
+	assert_false(vio_tls_load(&t, why));
 	t.certificates = folder;
-	assert_false(vmm_tls_load(&t, why));
+	assert_false(vio_tls_load(&t, why));
 	assert_non_null(strstr(why, "keep one"));
 	t = psk("nowhere");
-	assert_false(vmm_tls_load(&t, why));
+	assert_false(vio_tls_load(&t, why));
 	t = crt("nowhere");
-	assert_false(vmm_tls_load(&t, why));
-	t = (struct vmm_tls){ 0 };
-	assert_true(vmm_tls_load(&t, why) && !t.keys);
+	assert_false(vio_tls_load(&t, why));
+	t = (struct vio_tls){ 0 };
+	assert_true(vio_tls_load(&t, why) && !t.keys);
 }
 
 /* Keys that were read before serve any number of connections, when their files are gone. */
@@ -439,14 +439,14 @@ static void keys_read_before(void **state)
 
 	(void)state;
 	put_file(in_folder("gone"), "alice:000102030405060708090a0b0c0d0e0f\n", 39, 0600);
-	struct vmm_tls t = psk("gone");
-	assert_true(vmm_tls_load(&t, why));
+	struct vio_tls t = psk("gone");
+	assert_true(vio_tls_load(&t, why));
 	unlink(in_folder("gone"));
 	for (unsigned i = 0; i < 3; i++) {
 		call(&c, &s, t, t, MANY);
 		assert_true(c.met && s.met && s.heard == MANY && s.heard_error == 0);
 	}
-	vmm_tls_unload(&t);
+	vio_tls_unload(&t);
 }
 
 /* ---- Cut and changed ---- */
@@ -502,7 +502,7 @@ static void *run_wire(void *arg)
 }
 
 /* Over a wire between; passed[]: how many bytes went each way. */
-static void call_over(struct wire *w, struct end *c, struct end *s, const struct vmm_tls *tls, size_t says)
+static void call_over(struct wire *w, struct end *c, struct end *s, const struct vio_tls *tls, size_t says)
 {
 	int one[2], two[2];
 
@@ -520,13 +520,13 @@ static void call_over(struct wire *w, struct end *c, struct end *s, const struct
 /* Whatever happens on the way, nobody hears what was not said, or an end that is none. */
 static void at_each_byte(bool flip, const char *client, const char *server, bool keys, long step)
 {
-	struct vmm_tls tls[2] = { keys ? psk(client) : crt(client), keys ? psk(server) : crt(server) };
+	struct vio_tls tls[2] = { keys ? psk(client) : crt(client), keys ? psk(server) : crt(server) };
 	char why[VIO_WHY];
 	struct wire w = { 0 };
 	unsigned unnoticed = 0;
 	struct end c, s;
 
-	assert_true(vmm_tls_load(&tls[0], why) && vmm_tls_load(&tls[1], why));
+	assert_true(vio_tls_load(&tls[0], why) && vio_tls_load(&tls[1], why));
 	call_over(&w, &c, &s, tls, 100);
 	assert_true(c.met && s.met && s.heard == 100 && s.heard_error == 0);
 	long forth = w.passed[0], back = w.passed[1];
@@ -546,8 +546,8 @@ static void at_each_byte(bool flip, const char *client, const char *server, bool
 		unnoticed += well;
 	}
 	assert_in_range(unnoticed, 0, 12);	/* the versions in the heads of records mean nothing in TLS 1.3 */
-	vmm_tls_unload(&tls[0]);
-	vmm_tls_unload(&tls[1]);
+	vio_tls_unload(&tls[0]);
+	vio_tls_unload(&tls[1]);
 }
 
 static void cut_at_each_byte(void **state)
@@ -566,7 +566,7 @@ static void changed_at_each_byte(void **state)
 
 /* ---- Woken ---- */
 
-struct waiter { struct vmm_channel *c; pthread_t thread; ssize_t got; };
+struct waiter { struct vio_channel *c; pthread_t thread; ssize_t got; };
 
 static void *wait_in(void *arg)
 {
@@ -581,9 +581,9 @@ static void *answer(void *arg)
 {
 	int *fd = arg;
 	char why[VIO_WHY];
-	struct vmm_tls t = psk("keys");
+	struct vio_tls t = psk("keys");
 
-	return vmm_channel_socket(*fd, true, &t, why);
+	return vio_channel_socket(*fd, true, &t, why);
 }
 
 static void shut_wakes(void **state)
@@ -595,16 +595,16 @@ static void shut_wakes(void **state)
 		int fd[2];
 		pthread_t thread;
 		void *other = NULL;
-		struct vmm_tls t = psk("keys");
+		struct vio_tls t = psk("keys");
 		struct waiter w = { 0 };
 		if (i == 0) {
 			assert(!pipe2(fd, O_CLOEXEC));
-			w.c = vmm_channel_file(fd[0]);
+			w.c = vio_channel_file(fd[0]);
 		} else {
 			assert(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd));
 			if (i == 2)
 				assert(!pthread_create(&thread, NULL, answer, &fd[1]));
-			w.c = vmm_channel_socket(fd[0], false, i == 2 ? &t : NULL, why);
+			w.c = vio_channel_socket(fd[0], false, i == 2 ? &t : NULL, why);
 			if (i == 2)
 				pthread_join(thread, &other);
 		}
@@ -614,14 +614,14 @@ static void shut_wakes(void **state)
 		pthread_join(w.thread, NULL);
 		assert_true(w.got == -ECANCELED);
 		assert_true(w.c->ops->write(w.c, "x", 1) == -ECANCELED || i == 2);
-		vmm_channel_close(w.c);
+		vio_channel_close(w.c);
 		if (other)
-			vmm_channel_close(other);
+			vio_channel_close(other);
 		else
 			close(fd[1]);
 	}
 	/* and so is who waits for a call */
-	struct end s = { .listener = vmm_channel_listen("tcp:127.0.0.1:0", why), .server = true };
+	struct end s = { .listener = vio_channel_listen("tcp:127.0.0.1:0", why), .server = true };
 	assert_true(s.listener > 0);
 	assert(!pthread_create(&s.thread, NULL, run_end, &s));
 	shutdown(s.listener, SHUT_RDWR);
