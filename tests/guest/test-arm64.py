@@ -19,7 +19,7 @@ ROWS = (        # (words, checks, wires)
 	("Linux starts once more after a reset", ("again",), "pci"),
 	("interrupts are messages, by the ITS", ("messages",), "pci"),
 	("interrupts are lines", ("lines",), "mmio"),
-	("a disk is written and read; the host finds it so", ("blk", "blk-file"), "pci mmio"),
+	("a disk is written and read; the host finds it so", ("blk", "blk-again", "blk-file"), "pci mmio"),
 	("random bytes", ("rng",), "pci mmio"),
 	("a SCSI disk is written and read; the host finds it so", ("scsi", "scsi-file"), "pci mmio"),
 	("a network: packets there and back, a file by HTTP", ("ping", "http"), "pci mmio"),
@@ -28,7 +28,9 @@ ROWS = (        # (words, checks, wires)
 	("a megabyte through a socket to the guest, and back", ("vsock",), "pci mmio"),
 	("memory is taken for the balloon, and given back", ("inflated", "deflated"), "pci mmio"),
 	("a key that is pressed", ("input",), "pci mmio"),
+	("what is typed at its serial port", ("typed",), "pci mmio"),
 	("paused, it does nothing; resumed, it goes on", ("paused",), "pci mmio"),
+	("a snapshot is taken, and goes on in another process", ("snapshot", "restored"), "pci"),
 	("its kernel complains about nothing", ("log",), "pci mmio"),
 	("it switches itself off by PSCI, and vio run ends with status 0", ("end",), "pci mmio"),
 )
