@@ -64,6 +64,48 @@ long_mode:
 	hlt
 	jmp	1b
 
+/* The second processor begins in real mode at a page below 1 MiB, where interrupt.c puts this; then as above. */
+	.balign 16
+	.global second_entry
+	.global second_entry_end
+second_entry:
+	.code16
+	cli
+	lgdtl	%cs:(1f - second_entry)
+	movl	%cr0, %eax
+	orl	$1, %eax
+	movl	%eax, %cr0
+	ljmpl	$24, $second_protected
+1:	.word	31
+	.long	gdt
+second_entry_end:
+	.code32
+second_protected:
+	movl	$16, %eax
+	movl	%eax, %ds
+	movl	%eax, %es
+	movl	%eax, %ss
+	movl	$second_stack_end, %esp
+	movl	%cr4, %eax
+	orl	$0x20, %eax			/* PAE */
+	movl	%eax, %cr4
+	movl	$pml4, %eax
+	movl	%eax, %cr3
+	movl	$0xc0000080, %ecx		/* EFER: LME */
+	rdmsr
+	orl	$0x100, %eax
+	wrmsr
+	movl	%cr0, %eax
+	orl	$0x80000001, %eax
+	movl	%eax, %cr0
+	ljmp	$8, $second_mode
+	.code64
+second_mode:
+	call	guest_second
+1:	cli
+	hlt
+	jmp	1b
+
 /* An entry for each of the first 64 vectors: vector and error code on the stack, as guest_interrupt() reads them. */
 	.balign 16
 	.global interrupt_entries
@@ -108,8 +150,9 @@ common:
 gdt:	.quad	0
 	.quad	0x00af9b000000ffff		/* 64-bit code */
 	.quad	0x00cf93000000ffff		/* data */
+	.quad	0x00cf9b000000ffff		/* 32-bit code */
 gdt_pointer:
-	.word	23
+	.word	31
 	.long	gdt
 	.long	0				/* lgdt of 32-bit mode reads 6 bytes */
 
@@ -122,5 +165,7 @@ pd:	.skip	4 * 4096
 page_tables_end:
 	.skip	16384
 stack_end:
+	.skip	8192
+second_stack_end:
 
 	.section .note.GNU-stack, "", @progbits

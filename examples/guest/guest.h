@@ -52,6 +52,8 @@ void interrupt_init(void);
 void interrupt_line(unsigned input, bool (*handler)(void *arg), void *arg);
 void interrupt_line_off(unsigned input);
 uint64_t interrupt_message_address(void);		/* where a device writes a vector */
+/* Processor 1 runs fn from now on; its end is a halt.  At most once. */
+void interrupt_second(void (*fn)(void));
 void interrupt_sleep(uint64_t deadline_ns);		/* until the next interrupt; not at all when there was one since last time */
 extern volatile uint32_t interrupts[64];		/* counted by vector */
 extern volatile uint32_t interrupts_unclaimed;
@@ -101,5 +103,6 @@ _Noreturn void guest_off(unsigned status);
 /* ---- What entry.S calls ---- */
 struct start_info;
 void guest_main(const struct start_info *info);
+void guest_second(void);
 void guest_interrupt(const uint64_t *frame);		/* vector, error code, and what the processor pushed */
 #endif

@@ -11,6 +11,7 @@
  *   messages    MSI-X: vectors that there are not, messages to anywhere, masked and unmasked while the device works
  *   bars        a function on top of memory, of another function, of the config space, of the interrupt controllers
  *   ports       I/O ports of the machine in all widths
+ *   second      two processors at once: one moves functions about and writes anywhere, the other drives; not one of all
  *   reset       every queue of every device at work, and the machine is reset; after that nothing hostile; not one of all
  *   eject       functions let go of that nobody asked for, some of which are driven meanwhile; not one of all
  *
@@ -381,6 +382,66 @@ static void hostile_eject(struct wire *w, unsigned n)
 	}
 }
 
+static struct { struct wire *wire; unsigned count; volatile bool stop, came, gone; } both;
+
+static void two_do(unsigned i)
+{
+	struct wire *w = &both.wire[random() % both.count];
+	struct vio_pci_drv *p = pci_of(w);
+	uint64_t at = random() % w->bytes;
+
+	switch (i % 8) {
+	case 0: w->port->ops->set_status(w->port, (uint8_t)random()); break;
+	case 1: w->port->ops->kick(w->port, (uint16_t)(random() % 4), 0); break;
+	case 2: w->port->ops->queue_max(w->port, (uint16_t)random()); break;
+	case 3:
+		if (p)
+			config_put(p, VIO_PCI_COMMAND, 2, 6 & ~(random() & 2));
+		break;
+	case 4:
+		if (p)
+			config_put(p, VIO_PCI_BAR0, 4, i & 8 ? w->at : both.wire[random() % both.count].at);
+		break;
+	case 5:
+		if (p && vio_pci_vectors(p))
+			vio_pci_vector_set(p, 0, interrupt_message_address(), VECTOR_MESSAGES, random() & 1);
+		break;
+	default: poke(w->at + (at & ~UINT64_C(7))); break;
+	}
+}
+
+static void second_processor(void)
+{
+	both.came = true;
+	for (unsigned i = 0; !both.stop; i++)
+		two_do(i);
+	both.gone = true;
+}
+
+static void hostile_second(struct wire *w, unsigned n)
+{
+	static struct kept kept[WIRES];
+	uint64_t deadline = clock_ns() + 2 * VIO_DRV_PATIENCE_NS;
+
+	both.wire = w;
+	both.count = n;
+	for (unsigned i = 0; i < n; i++)
+		if (pci_of(&w[i]))
+			keep(pci_of(&w[i]), &kept[i]);
+	interrupt_second(second_processor);
+	for (unsigned i = 0; i < 3000 && clock_ns() < deadline; i++)
+		two_do(i);
+	both.stop = true;
+	while (!both.gone && clock_ns() < deadline + 2 * VIO_DRV_PATIENCE_NS)
+		;
+	expect(both.came && both.gone, "two processors were hostile at once");
+	for (unsigned i = 0; i < n; i++) {
+		if (pci_of(&w[i]))
+			restore(pci_of(&w[i]), &kept[i]);
+		reset(&w[i]);
+	}
+}
+
 /* A machine's reset leaves memory as it is: a word below 640 KiB says that it has been. */
 static void hostile_reset(struct wire *w, unsigned n)
 {
@@ -437,6 +498,8 @@ void guest_hostile(struct wire *w, unsigned n)
 		hostile_ports();
 		expect(true, "the machine is still there after ports");
 	}
+	if (word_lists("hostile", "second"))
+		hostile_second(w, n);
 	if (word_lists("hostile", "reset"))
 		hostile_reset(w, n);
 	if (word_lists("hostile", "eject")) {

@@ -5,7 +5,8 @@
  */
 #include "guest.h"
 
-enum { APIC_EOI = 0xb0, APIC_SPURIOUS = 0xf0, APIC_TIMER = 0x320, APIC_TIMER_COUNT = 0x380, APIC_TIMER_DIVIDE = 0x3e0, APIC_ID = 0x20 };
+enum { APIC_EOI = 0xb0, APIC_SPURIOUS = 0xf0, APIC_TIMER = 0x320, APIC_TIMER_COUNT = 0x380, APIC_TIMER_DIVIDE = 0x3e0, APIC_ID = 0x20,
+	APIC_COMMAND = 0x300, APIC_COMMAND_TO = 0x310, COMMAND_INIT = 0x4500, COMMAND_START = 0x4600 };
 enum { TIMER_PERIODIC = 1 << 17, TIMER_COUNT = 1 << 20 };	/* by 16: about 16 ms where the APIC counts at 1 GHz */
 enum { LEVEL = 1 << 15, MASKED = 1 << 16 };
 static const uint64_t apic = 0xfee00000;
@@ -55,6 +56,28 @@ void interrupt_init(void)
 	device_write(apic + APIC_TIMER, 4, TIMER_PERIODIC | VECTOR_TIMER);
 	device_write(apic + APIC_TIMER_COUNT, 4, TIMER_COUNT);
 	__asm__ volatile("sti");
+}
+
+/* ---- The second processor ---- */
+
+extern char second_entry[], second_entry_end[];
+static void (*second)(void);
+enum { SECOND_PAGE = 8 };	/* where it begins, below 640 KiB */
+
+void guest_second(void) { second(); }
+
+void interrupt_second(void (*fn)(void))
+{
+	static const uint32_t commands[] = { COMMAND_INIT, COMMAND_START | SECOND_PAGE };
+
+	second = fn;
+	memcpy((void *)(SECOND_PAGE * UINT64_C(4096)), second_entry, (size_t)(second_entry_end - second_entry));
+	for (unsigned i = 0; i < 2; i++) {
+		device_write(apic + APIC_COMMAND_TO, 4, 1 << 24);
+		device_write(apic + APIC_COMMAND, 4, commands[i]);
+		for (uint64_t since = clock_ns(); clock_ns() - since < 10000000; )
+			;
+	}
 }
 
 uint64_t interrupt_message_address(void)
