@@ -38,7 +38,8 @@
 #define VMM_AT_COMMAND_LINE UINT64_C(0x20000)
 #define VMM_COMMAND_LINE_MAX 2048		/* with its zero */
 #define VMM_AT_ACPI UINT64_C(0xe0000)		/* the RSDP first, where it is looked for too; up to 1 MiB */
-#define VMM_AT_ACPI_END UINT64_C(0x100000)
+#define VMM_AT_ACPI_END UINT64_C(0xfff00)
+#define VMM_AT_RESTART UINT64_C(0xffff0)	/* where a PC begins: code of ours that resets the machine */
 #define VMM_AT_KERNEL UINT64_C(0x100000)
 /* e820: [0, VMM_AT_LOW_END) and [1 MiB, ...) are memory; what lies between is reserved. */
 #define VMM_AT_LOW_END UINT64_C(0x9fc00)

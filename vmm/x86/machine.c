@@ -1,5 +1,6 @@
 /* The x86-64 machine: what KVM keeps of it, its ports for power and reset, and how it begins. */
 #include <stdlib.h>
+#include <vmm/place.h>
 #include <vmm/x86/acpi.h>
 #include <vmm/x86/machine.h>
 
@@ -187,11 +188,22 @@ static bool build_tables(struct vmm *m, uint64_t *rsdp, char *why)
 	return vmm_acpi_build(&acpi, m->memory.mem, rsdp, why);
 }
 
+/*
+ * Linux that finds hardware-reduced ACPI and no EFI does not use the reset register when it is to restart: it goes back to real mode and jumps
+ * to where a PC begins.  Here it finds: mov dx, VMM_PORT_RESET; mov al, VMM_RESET_VALUE; out dx, al; hlt; jmp to the hlt
+ */
+static bool put_restart(struct vmm *m, char *why)
+{
+	static const unsigned char code[] = { 0xba, VMM_PORT_RESET & 255, VMM_PORT_RESET >> 8, 0xb0, VMM_RESET_VALUE, 0xee, 0xf4, 0xeb, 0xfd };
+
+	return vmm_mem_put(m->memory.mem, VMM_AT_RESTART, code, sizeof code) || vio_refuse(why, "the machine's first mebibyte is not there");
+}
+
 bool vmm_arch_boot(struct vmm *m, char *why)
 {
 	struct vmm_load kernel = m->kernel;
 	struct vmm_entry entry;
 
-	return back_to_first(m, why) && build_tables(m, &kernel.rsdp, why) && vmm_load(&kernel, m->memory.mem, &entry, why) &&
+	return back_to_first(m, why) && put_restart(m, why) && build_tables(m, &kernel.rsdp, why) && vmm_load(&kernel, m->memory.mem, &entry, why) &&
 	    vmm_x86_enter(&m->vcpu[0], &entry, why);
 }
