@@ -3,20 +3,10 @@
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <vio/host/why.h>
+#include <vmm/isolate.h>
 
 /* KVM's own requests, of descriptors that are open: vCPUs, interrupts, notifications, memory. */
 static const struct vio_sandbox_call kvm[] = { { SYS_ioctl, VIO_CALL_BITS, 1, 0xff00, 0xae00 }, { .call = -1 } };
-
-/* And where devices have processes of their own: to see them end. */
-static const struct vio_sandbox_call processes[] = {
-	{ .call = SYS_wait4 },
-#ifdef SYS_poll
-	{ .call = SYS_poll },
-#endif
-	{ .call = SYS_ppoll },		/* which is poll() where that is no system call */
-	{ .call = SYS_pidfd_send_signal },
-	{ .call = -1 }
-};
 
 bool run_confine(struct run *r, char *why)
 {
@@ -29,7 +19,7 @@ bool run_confine(struct run *r, char *why)
 		return vio_refuse(why, "there is no memory for so many devices");
 	vio_sandbox_calls(&o, kvm);
 	if (r->words.isolate)
-		vio_sandbox_calls(&o, processes);
+		vio_sandbox_calls(&o, vmm_isolate_calls);
 	for (unsigned i = 0; i < r->units; i++)
 		vio_unit_grant(&r->unit[i]->unit, &o);
 	run_serial_grant(r->serial, &o);

@@ -94,6 +94,16 @@ static void come_again(void *arg)
 		vio_say(a->u->said, "the device's new process is not taken: %s", a->u->remote ? why : "the device is gone");
 }
 
+struct end { struct run_unit *u; const char *why; };
+
+static void come_no_more(void *arg)
+{
+	struct end *e = arg;
+
+	if (e->u->remote)
+		vio_remote_give_up(e->u->remote, e->why);
+}
+
 static void process_news(void *arg, enum vmm_isolate_news news, int fd, const char *why)
 {
 	struct run_unit *u = arg;
@@ -105,6 +115,8 @@ static void process_news(void *arg, enum vmm_isolate_news news, int fd, const ch
 		vio_loop_ask(u->unit.loop, come_again, &a);
 	else if (!u->leaving && !u->run->stopping)
 		vio_say("vio run", "%s", why);
+	if (news == VMM_ISOLATE_GIVEN_UP && !u->leaving && u->unit.loop)
+		vio_loop_ask(u->unit.loop, come_no_more, &(struct end){ u, why });
 }
 
 static bool start_process(struct run_unit *u, char *why)

@@ -36,6 +36,7 @@ struct vmm_isolate {
 
 struct birth { const char *program; char *const *argv; char **env; int socket, go, report; const int *keep; unsigned keeps; pid_t parent; };
 enum { REPORT = VMM_ISOLATE_FD + 1, GO };	/* what these are called there */
+enum { BEGIN = 'b', END = 'e' };		/* what it is told; the end in a word too: somebody else may hold a copy of our socket */
 
 static bool kept(const struct birth *b, int fd)
 {
@@ -91,7 +92,7 @@ static void live(const struct birth *b)
 	/* The parent may have gone already, and then nobody would send this. */
 	if (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || getppid() != b->parent)
 		_exit(127);
-	if (read(GO, &word, 1) != 1)
+	if (read(GO, &word, 1) != 1 || word != BEGIN)
 		_exit(0);		/* not needed any more */
 	execve(b->program, b->argv, b->env);
 failed:;
@@ -131,9 +132,14 @@ static void close_child(struct child *c)
 	}
 }
 
-/* It ends without having begun. */
+static bool say(const struct child *c, char word) { return send(c->go, &word, 1, MSG_NOSIGNAL) == 1; }
+
+/* It ends, having begun nothing; one that has begun without being watched is killed. */
 static void abandon(struct child *c)
 {
+	say(c, END);
+	if (c->pidfd >= 0)
+		syscall(SYS_pidfd_send_signal, c->pidfd, SIGKILL, NULL, 0);
 	close_child(c);
 	while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)
 		continue;
@@ -195,7 +201,7 @@ static void on_death(struct vio_watch *w, uint32_t events);
 /* The program begins.  *fd: our end of its socket. */
 static bool go_on(struct vmm_isolate *p, struct child *c, int *fd, char *why)
 {
-	bool told = send(c->go, "", 1, MSG_NOSIGNAL) == 1;
+	bool told = say(c, BEGIN);
 	int error = hear(c->report);
 
 	if (!told && !error)
@@ -207,7 +213,6 @@ static bool go_on(struct vmm_isolate *p, struct child *c, int *fd, char *why)
 	}
 	p->died = (struct vio_watch){ .fd = c->pidfd, .events = EPOLLIN, .ready = on_death, .arg = p };
 	if (!vio_loop_watch(p->o.loop, &p->died)) {
-		kill(c->pid, SIGKILL);
 		abandon(c);
 		return vio_refuse(why, "%s: its process can't be watched: there is no memory", p->o.name);
 	}
@@ -350,6 +355,19 @@ static void on_death(struct vio_watch *w, uint32_t events)
 		p->o.news(p->o.arg, VMM_ISOLATE_DIED, -1, how);
 	}
 }
+
+/* ---- confinement ---- */
+
+const struct vio_sandbox_call vmm_isolate_calls[] = {
+	{ .call = SYS_wait4 },
+#ifdef SYS_poll
+	{ .call = SYS_poll },
+#endif
+	{ .call = SYS_ppoll },		/* which is poll() where that is no system call */
+	{ .call = SYS_pidfd_send_signal },
+	{ SYS_socketpair, VIO_CALL_ONE, 0, AF_UNIX },	/* the channel of the next back end: frontend.c */
+	{ .call = -1 }
+};
 
 /* ---- the end ---- */
 

@@ -17,6 +17,7 @@
 #ifndef VMM_ISOLATE_H
 #define VMM_ISOLATE_H
 #include <vio/host/loop.h>
+#include <vio/host/sandbox.h>
 #include <vio/host/why.h>
 
 struct vmm_isolate;
@@ -46,6 +47,9 @@ struct vmm_isolate_options {
 	void (*news)(void *arg, enum vmm_isolate_news news, int fd, const char *why);	/* fd -1 unless STARTED */
 	void *arg;
 };
+
+/* What a confined machine calls to see them end, and to let those that wait begin. */
+extern const struct vio_sandbox_call vmm_isolate_calls[];
 
 /* NULL: why has a sentence.  *fd is the caller's. */
 struct vmm_isolate *vmm_isolate_start(const struct vmm_isolate_options *o, int *fd, char *why);

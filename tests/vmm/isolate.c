@@ -275,6 +275,27 @@ struct traffic {
 	unsigned next, done, count[400];
 };
 
+/* Kills whom it is told to: a confined machine may not. */
+static int start_killer(void)
+{
+	int told[2];
+
+	assert_int_equal(pipe2(told, O_CLOEXEC), 0);
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		dup2(told[0], 3);
+		close_range(4, ~0U, 0);		/* copies of sockets whose end others wait for */
+		told[0] = 3;
+		for (int whom; read(told[0], &whom, sizeof whom) == sizeof whom; )
+			kill(whom, SIGKILL);
+		_exit(0);
+	}
+	close(told[0]);
+	return told[1];
+}
+
 static void submit(struct traffic *t, unsigned i)
 {
 	struct vio_blk_request *r = &t->request[i];
@@ -286,7 +307,7 @@ static void submit(struct traffic *t, unsigned i)
 	assert_true(vio_blk_submit(&t->blk, 0, r));
 }
 
-static void drive(struct heard *h, struct traffic *t, struct vmm_isolate *p)
+static void drive(struct heard *h, struct traffic *t, struct vmm_isolate *p, int killer)
 {
 	const unsigned all = sizeof t->count / sizeof *t->count;
 	uint64_t until = vio_now_ns() + SECONDS(20);
@@ -307,28 +328,30 @@ static void drive(struct heard *h, struct traffic *t, struct vmm_isolate *p)
 		if (t->next < all)
 			submit(t, (unsigned)(r - t->request));
 		vio_blk_kick(&t->blk, 0);
-		if (t->done % 100 == 50 && kills < 3 && vmm_isolate_pid(p) > 0 && ++kills)
-			kill(vmm_isolate_pid(p), SIGKILL);
+		int whom = vmm_isolate_pid(p);
+		if (t->done % 100 != 50 || kills == 3)
+			continue;
+		assert_int_equal(write(killer, &whom, sizeof whom), sizeof whom);
+		kills++;
+		assert_true(MACHINE_UNTIL(&h->m, h->started == kills));
 	}
 	if (t->done < all)
 		fail_msg("%u of %u requests: %s; %s", t->done, all, h->why, h->m.why);
 	assert_int_equal(kills, 3);
 }
 
-static void killed_at_work(void **state)
+/* All of it, confined once the device runs, as a machine is. */
+static void work(const char *image, bool packed, bool confined)
 {
-	bool packed = *state;
 	struct heard *h = begin();
 	struct machine *m = &h->m;
 	struct traffic *t = calloc(1, sizeof *t);
-	char image[] = "/tmp/vio-isolate-XXXXXX", option[64];
-	int fd = mkstemp(image);
+	char option[64];
 
-	assert_int_equal(ftruncate(fd, 4 << 20), 0);
 	snprintf(option, sizeof option, "--blk-file=%s", image);
 	h->reconnects = true;
 	struct vmm_isolate *p = start(h, (struct vmm_isolate_options){ .program = VIO_PROGRAM, .argv = ARGV("vio", "blk", "--fd=255", option),
-		.restart = true });
+		.restart = true, .spares = confined ? VMM_ISOLATE_RESTARTS : 0 });
 	m->o.like = &vio_dev_blk;
 	m->o.fd = h->fd;
 	m->o.reconnect = true;
@@ -342,21 +365,70 @@ static void killed_at_work(void **state)
 	if (!vio_blk_start(&t->blk, &m->wire.port, &s))
 		fail_msg("%s", t->blk.drv.failed);
 	assert_int_equal(vio_drv_has(&t->blk.drv, VIO_F_RING_PACKED), packed);
-	drive(h, t, p);
+	struct vio_sandbox_options o = { .folders = 0 };
+	int killer = start_killer();
+	const char *lacks;
+	vio_sandbox_calls(&o, vmm_isolate_calls);
+	if (confined && !vio_sandbox_enter(&o, &lacks, h->why))
+		fail_msg("%s", h->why);
+	drive(h, t, p, killer);
 	assert_true(MACHINE_UNTIL(m, h->started == 3 && m->back == 3));
 	assert_int_equal(vio_dev_status(m->dev) & VIO_S_NEEDS_RESET, 0);
-	for (unsigned n = 0; n < sizeof t->count / sizeof *t->count; n++) {
-		unsigned char bytes[BYTES];
+	for (unsigned n = 0; n < sizeof t->count / sizeof *t->count; n++)
 		assert_int_equal(t->count[n], 1);
+	machine_unplug(m);
+	assert_true(vmm_isolate_end(p, SECONDS(5)));	/* by itself */
+	close(killer);
+	wait(NULL);
+	end(h);
+	free(t);
+}
+
+static int make_image(char *image)
+{
+	int fd = mkostemp(image, O_CLOEXEC);
+
+	assert_int_equal(ftruncate(fd, 4 << 20), 0);
+	return fd;
+}
+
+static void check_image(const char *image, int fd)
+{
+	for (unsigned n = 0; n < sizeof ((struct traffic *)0)->count / sizeof *((struct traffic *)0)->count; n++) {
+		unsigned char bytes[BYTES];
 		assert_int_equal(pread(fd, bytes, BYTES, (off_t)n * BYTES), BYTES);
 		assert_true(bytes[0] == n % 251 + 1 && memcmp(bytes, bytes + 1, BYTES - 1) == 0);
 	}
-	machine_unplug(m);
-	assert_true(vmm_isolate_end(p, SECONDS(5)));	/* by itself */
-	end(h);
 	close(fd);
 	unlink(image);
-	free(t);
+}
+
+static void killed_at_work(void **state)
+{
+	char image[] = "/tmp/vio-isolate-XXXXXX";
+	int fd = make_image(image);
+
+	work(image, *state, false);
+	check_image(image, fd);
+}
+
+static void killed_confined(void **state)
+{
+	char image[] = "/tmp/vio-isolate-XXXXXX";
+	int fd = make_image(image), status;
+
+	(void)state;
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		work(image, false, true);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (status)
+		fail_msg("the confined machine ended with status 0x%x", status);
+	check_image(image, fd);
 }
 
 /* Killed for good: the driver learns that the device needs a reset. */
@@ -396,6 +468,7 @@ int main(void)
 		T(ends_with_the_machine, "it ends when the machine is killed"),
 		TS(killed_at_work, "a disk's process killed three times at work: every write answered once, and in the image: split", 0),
 		TS(killed_at_work, "a disk's process killed three times at work: every write answered once, and in the image: packed", 1),
+		T(killed_confined, "the same for a confined machine, by processes that wait"),
 		T(given_up, "where no other process is started the device needs a reset"),
 	};
 	return vio_tests("isolate", tests, sizeof tests / sizeof *tests);

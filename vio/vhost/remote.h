@@ -76,7 +76,7 @@ bool vio_remote_watch_call(struct vio_remote *r, unsigned queue, bool here);
  * False: why (512 bytes) says why not.
  */
 bool vio_remote_again(struct vio_remote *r, int fd, char *why);
-/* No other back end will come, and why: the driver is told that the device needs a reset.  After VIO_REMOTE_LOST. */
+/* There is no back end and none will come, and why: the driver is told that the device needs a reset. */
 void vio_remote_give_up(struct vio_remote *r, const char *why);
 /* Why there is no back end now, or NULL. */
 const char *vio_remote_lost(const struct vio_remote *r);

@@ -232,7 +232,14 @@ bool vio_remote_revive(struct vio_remote *r)
 
 void vio_remote_give_up(struct vio_remote *r, const char *why)
 {
-	if (!r->dev || !r->lost || r->given_up)
+	if (!r->dev || r->given_up)
+		return;
+	if (!r->lost) {			/* as in vio_remote_again() */
+		vio_front_fail(r->f, "%s", why);
+		vio_loop_untask(r->o.loop, &r->settle);
+		settled(r);
+	}
+	if (!r->o.reconnect)		/* nobody was waited for */
 		return;
 	snprintf(r->why, sizeof r->why, "%s", why);
 	give_up(r);
