@@ -409,7 +409,7 @@ static void command_ids_are_not_used_twice(void **state)
 			rig_reset(b->g), rig_start(b->g, VIO_BALLOON_QUEUES, BITS(ALL_BALLOON));
 	}
 	rig_reset(b->g);
-	const unsigned char last[20] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff };
+	const unsigned char last[24] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff };
 	assert_null(b->g->dev->type->load(b->g->dev, last, sizeof last));
 	rig_start(b->g, VIO_BALLOON_QUEUES, BITS(ALL_BALLOON));
 	assert_non_null(strstr(b->pages.ask(b->pages.arg, VIO_ASK_HINTS), "no command ids left"));
@@ -470,22 +470,29 @@ static void state_is_saved_and_checked(void **state)
 
 	(void)state;
 	assert_true(vio_dev_config_write(b->g->dev, 4, &v, 4));
+	b->pages.target = 9 * VIO_BALLOON_PAGE;
+	assert_null(b->pages.ask(b->pages.arg, VIO_ASK_TARGET));
 	assert_null(b->pages.ask(b->pages.arg, VIO_ASK_HINTS));
 	bal_say_id(b, 2);
 	size_t n = b->g->dev->type->save(b->g->dev, saved, sizeof saved);
-	assert_int_equal(n, 20);
+	assert_int_equal(n, 24);
 	assert_null(rig_open(c->g, &vio_dev_balloon, &c->o));
 	assert_null(c->g->dev->type->load(c->g->dev, saved, n));
 	assert_int_equal(bal_cmd_id(c), 2);
 	assert_int_equal(c->pages.told.actual, 5 * VIO_BALLOON_PAGE);
+	assert_int_equal(c->pages.target, 9 * VIO_BALLOON_PAGE);	/* what it was asked for goes along, */
 	const struct { unsigned at; unsigned char byte; } lies[] = { { 8, 3 }, { 12, 0 }, { 16, 2 }, { 17, 9 }, { 8, 1 } };
 	for (unsigned i = 0; i < 5; i++) {
-		unsigned char bad[20];
-		memcpy(bad, saved, 20);
+		unsigned char bad[24];
+		memcpy(bad, saved, 24);
 		bad[lies[i].at] = lies[i].byte;
-		assert_non_null(c->g->dev->type->load(c->g->dev, bad, 20));
+		assert_non_null(c->g->dev->type->load(c->g->dev, bad, 24));
 	}
-	assert_non_null(c->g->dev->type->load(c->g->dev, saved, 19));
+	assert_non_null(c->g->dev->type->load(c->g->dev, saved, 23));
+	c->pages.target = 3 * VIO_BALLOON_PAGE;			/* unless it was said otherwise here */
+	assert_null(c->pages.ask(c->pages.arg, VIO_ASK_TARGET));
+	assert_null(c->g->dev->type->load(c->g->dev, saved, n));
+	assert_int_equal(c->pages.target, 3 * VIO_BALLOON_PAGE);
 	bal_close(b);
 	bal_close(c);
 }

@@ -245,7 +245,9 @@ static void saved_state(void **state)
 	assert_int_equal(t->save(b.g->dev, &byte, 1), 1);
 	assert_int_equal(byte, 0);
 	assert_null(t->load(b.g->dev, &byte, 1));
+	assert_null(vio_dev_stays(b.g->dev));
 	fs_init(&b);
+	assert_non_null(strstr(vio_dev_stays(b.g->dev), "unmount"));
 	t->save(b.g->dev, &byte, 1);
 	assert_int_equal(byte, 1);
 	assert_non_null(strstr(t->load(b.g->dev, &byte, 1), "unmount"));

@@ -440,14 +440,14 @@ static void balloon_reset(struct vio_dev *d)
 		b->pages->ops->forget(b->pages, d->mem);
 }
 
-/* Device-specific state: what the driver wrote, the command id it was given, and the last that was made. */
-struct state { vio_le32 actual, poison_val, cmd_id, last_id; uint8_t id_free, hinting, spare[2]; };
+/* Device-specific state: what the driver wrote, what it was asked for, the command id it was given, and the last that was made. */
+struct state { vio_le32 actual, poison_val, cmd_id, last_id; uint8_t id_free, hinting, spare[2]; vio_le32 num_pages; };
 
 static size_t balloon_save(struct vio_dev *d, void *to, size_t room)
 {
 	struct balloon *b = balloon_of(d);
 	struct state s = { b->config.actual, b->config.poison_val, b->config.free_page_hint_cmd_id, vio_le32_of(b->last_id),
-		b->id_free, b->hinting, { 0, 0 } };
+		b->id_free, b->hinting, { 0, 0 }, b->config.num_pages };
 
 	if (to && room >= sizeof s)
 		memcpy(to, &s, sizeof s);
@@ -466,6 +466,10 @@ static const char *balloon_load(struct vio_dev *d, const void *from, size_t n)
 	if (s.id_free > 1 || s.hinting > 1 || last < VIO_BALLOON_CMD_ID_DONE || (id >= VIO_BALLOON_CMD_ID_FIRST && id != last) ||
 	    (s.hinting && id < VIO_BALLOON_CMD_ID_FIRST))
 		return "the saved state of the balloon contradicts itself";
+	if (!b->pages->target) {	/* nobody has said otherwise here */
+		b->pages->target = (uint64_t)vio_le32_get(s.num_pages) * VIO_BALLOON_PAGE;
+		b->config.num_pages = s.num_pages;
+	}
 	b->config.actual = s.actual;
 	b->config.poison_val = s.poison_val;
 	b->config.free_page_hint_cmd_id = s.cmd_id;

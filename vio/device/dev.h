@@ -82,6 +82,7 @@ struct vio_dev_type {
 	bool parts;
 	size_t (*save)(struct vio_dev *d, void *to, size_t room);
 	const char *(*load)(struct vio_dev *d, const void *from, size_t n);
+	const char *(*stays)(const struct vio_dev *d);		/* why the state is of no use elsewhere now; NULL: it never is so */
 
 	/* The queue's thread. */
 	const char *(*queue_start)(struct vio_dev *d, struct vio_devq *q);	/* may set q->priv; NULL: ok */
@@ -353,6 +354,11 @@ static inline bool vio_dev_pausing(const struct vio_dev *d) { return d->pending 
 size_t vio_dev_save(struct vio_dev *d, void *to, size_t room);
 /* All or nothing: NULL, or why the state does not fit this device.  vio_dev_thaw() lets its queues go on. */
 const char *vio_dev_load(struct vio_dev *d, const void *from, size_t n);
+/*
+ * To be asked before a migration begins, since it may change with the driver: NULL, or why another device would not take this one's
+ * state, and what the guest can do about it.
+ */
+const char *vio_dev_stays(const struct vio_dev *d);
 
 /* Every device type; NULL-terminated (device/table.c). */
 extern const struct vio_dev_type *const vio_dev_types[];

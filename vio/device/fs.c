@@ -313,6 +313,7 @@ const struct vio_dev_type vio_dev_fs = {
 	.reset = vio_fs_dev_reset,
 	.save = vio_fs_dev_save,
 	.load = vio_fs_dev_load,
+	.stays = vio_fs_dev_stays,
 	.queue_start = fs_queue_start,
 	.queue_stop = fs_queue_stop,
 	.queue = fs_queue,

@@ -109,4 +109,5 @@ const char *vio_fs_dev_open(struct vio_dev *d, const void *options);
 void vio_fs_dev_reset(struct vio_dev *d);
 size_t vio_fs_dev_save(struct vio_dev *d, void *to, size_t room);
 const char *vio_fs_dev_load(struct vio_dev *d, const void *from, size_t n);
+const char *vio_fs_dev_stays(const struct vio_dev *d);
 #endif

@@ -119,6 +119,14 @@ size_t vio_fs_dev_save(struct vio_dev *d, void *to, size_t room)
 	return 1;
 }
 
+static const char bound[] = "the file system was mounted when its state was saved, and files known by one host are not known by "
+    "another: unmount it before";
+
+const char *vio_fs_dev_stays(const struct vio_dev *d)
+{
+	return fs_session((const struct fs *)d) ? bound : NULL;
+}
+
 const char *vio_fs_dev_load(struct vio_dev *d, const void *from, size_t n)
 {
 	const uint8_t *session = from;
@@ -126,10 +134,7 @@ const char *vio_fs_dev_load(struct vio_dev *d, const void *from, size_t n)
 	(void)d;
 	if (n != 1 || *session > 1)
 		return "the saved state of the file system device is not one byte, 0 or 1: it was saved by another program";
-	if (*session)
-		return "the file system was mounted when its state was saved, and files known by one host are not known by another: "
-		    "unmount it before";
-	return NULL;
+	return *session ? bound : NULL;
 }
 
 /* ---- Options and config space ---- */

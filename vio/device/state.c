@@ -104,6 +104,11 @@ size_t vio_dev_save(struct vio_dev *d, void *to, size_t room)
 	return vio_dev_save_with(d, to, room, NULL, NULL);
 }
 
+const char *vio_dev_stays(const struct vio_dev *d)
+{
+	return d->type->stays ? d->type->stays(d) : NULL;
+}
+
 size_t vio_dev_save_own(struct vio_dev *d, void *to, size_t room)
 {
 	struct vio_parts o = { to, room, 0 };
