@@ -54,7 +54,7 @@ def boot(place, build, name, command, folder=".", environment=None, memory=MEMOR
 	given.update(HOME="/run", TMPDIR="/run", PYTHONDONTWRITEBYTECODE="1", **(environment or {}))
 	root = _root(place, name, _start(command, given, os.path.abspath(folder)))
 	machine = [qemu.QEMU, "-M", "q35,accel=tcg,memory-backend=mem", "-cpu", "max,-xsave", "-smp", str(cpus), "-m", memory,
-		"-object", f"memory-backend-memfd,id=mem,size={memory},share=on", "-nodefaults", "-display", "none"]
+		"-object", f"memory-backend-memfd,id=mem,size={memory},share=on", "-nodefaults", "-no-reboot", "-display", "none"]
 	line = "console=ttyS0 quiet panic=-1 no_timer_check random.trust_cpu=on mitigations=off"
 	guest = Guest(place, name, [*machine, "-kernel", qemu.kernel()[0], "-initrd", root, "-append", line, "-serial", "stdio",
 		*qemu.device("fs", "root", daemons.all[0].socket, ",tag=root,queue-size=1024")])
