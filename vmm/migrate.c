@@ -371,7 +371,14 @@ static bool begin(struct vmm *m, const struct vmm_moving *how, bool (*fn)(struct
 	return true;
 }
 
-bool vmm_migrate(struct vmm *m, const struct vmm_moving *how, char *why) { return begin(m, how, source, why); }
+bool vmm_migrate(struct vmm *m, const struct vmm_moving *how, char *why)
+{
+	if (m->moving || vmm_may_move(m, why))
+		return begin(m, how, source, why);
+	vio_channel_close(how->channel);
+	return false;
+}
+
 bool vmm_receive(struct vmm *m, const struct vmm_moving *how, char *why) { return begin(m, how, destination, why); }
 
 void vmm_migrate_cancel(struct vmm *m)

@@ -85,6 +85,25 @@ bool vmm_freeze(struct vmm *m, char *why)
 	return true;
 }
 
+struct asking { struct vmm_device *d; const char *stays; };
+
+static void ask_stays(void *arg)
+{
+	struct asking *a = arg;
+	a->stays = vio_dev_stays(a->d->dev);
+}
+
+bool vmm_may_move(struct vmm *m, char *why)
+{
+	for (struct vmm_device *d = m->devices; d; d = d->next) {
+		struct asking a = { .d = d };
+		vio_loop_ask(d->loop, ask_stays, &a);
+		if (a.stays)
+			return vio_refuse(why, "%s can't go along: %s", d->name, a.stays);
+	}
+	return true;
+}
+
 /* ---- Memory ---- */
 
 static bool zero(const unsigned char *page)
@@ -414,6 +433,8 @@ bool vmm_snapshot(struct vmm *m, struct vio_channel *to, char *why)
 
 	if (m->moving)
 		return vio_refuse(why, "the machine is being migrated: wait until that has ended");
+	if (!vmm_may_move(m, why))
+		return false;
 	vmm_pause(m);
 	bool ok = vmm_freeze(m, why) && write_frozen(m, to, why);
 	vmm_thaw(m);

@@ -19,6 +19,9 @@ bool vmm_snapshot(struct vmm *m, struct vio_channel *to, char *why);
 /* The machine is as it was, paused: vmm_resume() goes on.  False: why; the machine is of no use then. */
 bool vmm_restore(struct vmm *m, struct vio_channel *from, char *why);
 
+/* Would all devices go along?  May change with their drivers.  False: why. */
+bool vmm_may_move(struct vmm *m, char *why);
+
 /* ---- The pieces, for migration ---- */
 
 uint32_t vmm_stream_arch(void);
