@@ -440,7 +440,11 @@ static void refusals_say_why(void **state)
 /* ---- Standard input and output: in a child, for they are the test's own ---- */
 
 static bool quitting;
-static void quit_key(void *arg) { (void)arg; quitting = true; }
+static void quit_key(void *arg)
+{
+	quitting = true;
+	vio_loop_quit(arg);
+}
 
 /* What is typed before the end, and what of it is the stream's. */
 struct typing { bool prefixed; const char *typed, *end, *got; };
@@ -452,7 +456,7 @@ static int child(int terminal, const struct typing *t)
 
 	dup2(terminal, 0);
 	dup2(terminal, 1);
-	r.s = (t->prefixed ? vio_stream_stdio_prefixed : vio_stream_stdio)(r.loop, quit_key, NULL, why);
+	r.s = (t->prefixed ? vio_stream_stdio_prefixed : vio_stream_stdio)(r.loop, quit_key, r.loop, why);
 	if (!r.s || !r.s->open)
 		return 2;
 	r.s->ready = on_ready;
@@ -556,7 +560,7 @@ static void a_file_goes_on(void **state)
 		struct rig r = { .loop = vio_loop_new() };
 		dup2(in[0], 0);
 		dup2(file, 1);
-		r.s = vio_stream_stdio(r.loop, quit_key, NULL, why);
+		r.s = vio_stream_stdio(r.loop, quit_key, r.loop, why);
 		if (!r.s || put(&r, "ours ", 5) != 5)
 			_exit(1);
 		vio_stream_close(r.s);

@@ -48,14 +48,21 @@ static void watch(struct vio_stream_host *h, struct vio_watch *w, uint32_t event
 static void update(struct vio_stream_host *h)
 {
 	uint32_t in = 0;
+	bool wanted = !h->in_ended && !h->paused && h->wants_in;
 
-	if (!h->in_ended && !h->paused && h->wants_in)
+	if (h->has && wanted && h->has(h)) {
+		h->wants_in = false;
+		vio_stream_host_tell(h, VIO_STREAM_READ);
+	}
+	if (wanted && !h->has)
 		in = EPOLLIN;
 	else if (!h->one_way)
 		in = EPOLLRDHUP | EPOLLET;
 	watch(h, &h->in, in, in == EPOLLIN ? VIO_STREAM_READ : 0);
 	watch(h, &h->out, h->wants_out ? EPOLLOUT : 0, VIO_STREAM_WRITE);
 }
+
+void vio_stream_host_came(struct vio_stream_host *h) { update(h); }
 
 /* Has the other end gone, with nothing left to read? */
 static bool is_gone(const struct vio_stream_host *h)

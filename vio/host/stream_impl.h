@@ -25,6 +25,7 @@ struct vio_stream_host {
 	bool lost;			/* the other end has gone: hook gone is due */
 	/* Hooks; NULL: nothing special. */
 	long (*get)(struct vio_stream_host *h, struct vio_cur *c);	/* instead of readv; as read(2): 0 is the end */
+	bool (*has)(struct vio_stream_host *h);		/* the opener reads ahead by itself: is there something?  then get is given it */
 	void (*gone)(struct vio_stream_host *h);	/* both descriptors are closed after it unless it keeps them */
 	void (*end)(struct vio_stream_host *h);		/* close: the opener's part */
 	bool keeps_fds;			/* gone leaves the descriptors be (pty) */
@@ -39,6 +40,8 @@ void *vio_stream_host_new(size_t bytes, struct vio_loop *l, char *why);
 /* Both descriptors become the stream's; they may be the same (it is duplicated).  False: why; they are closed. */
 bool vio_stream_host_use(struct vio_stream_host *h, int in, int out, char *why);
 void vio_stream_host_drop_fds(struct vio_stream_host *h);
+/* What hook has says may be another thing now. */
+void vio_stream_host_came(struct vio_stream_host *h);
 /* Tell the user soon. */
 void vio_stream_host_tell(struct vio_stream_host *h, unsigned what);
 /* close() for openers that fail. */

@@ -24,7 +24,15 @@ struct terminal {
 	struct vio_timer look;		/* a pty's owner is not told of its size: looked at while it is open */
 	bool raw;			/* standard input is a terminal, and was as before says */
 	struct termios before;
-	bool prefixed, after_prefix;	/* Ctrl-A x, not Ctrl-] */
+	/*
+	 * Ctrl-A x, not Ctrl-]: the way out of a machine, whose guest may not want to hear anything, or not yet.  So keys are read as they
+	 * are typed, and those that nobody has room for are lost.
+	 */
+	bool prefixed, after_prefix;
+	struct vio_watch typing;	/* fd -1: not so, or the end has come */
+	char held[TYPED];
+	size_t held_n;
+	bool ended;
 	void (*quit)(void *arg);
 	void *quit_arg;
 };
@@ -51,6 +59,9 @@ static void terminal_end(struct vio_stream_host *h)
 	vio_loop_unwatch(h->loop, &t->events);
 	if (t->events.fd >= 0)
 		close(t->events.fd);
+	vio_loop_unwatch(h->loop, &t->typing);
+	if (t->typing.fd >= 0)
+		close(t->typing.fd);
 	if (t->raw)
 		tcsetattr(h->in.fd, TCSANOW, &t->before);
 }
@@ -62,7 +73,7 @@ static struct terminal *new_terminal(struct vio_loop *l, char *why)
 	if (!t)
 		return NULL;
 	t->host.end = terminal_end;
-	t->events.fd = -1;
+	t->events.fd = t->typing.fd = -1;
 	return t;
 }
 
@@ -109,22 +120,52 @@ static size_t strip_prefixed(struct terminal *t, char *keys, size_t n, bool *qui
 	return to;
 }
 
+static void on_typing(struct vio_watch *w, uint32_t events)
+{
+	struct terminal *t = w->arg;
+	char keys[TYPED];
+	bool quit = false;
+	ssize_t got = read(w->fd, keys, sizeof keys);
+
+	(void)events;
+	if (got < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (got <= 0) {
+		t->ended = true;
+		vio_loop_unwatch(t->host.loop, w);
+	}
+	size_t n = got > 0 ? strip_prefixed(t, keys, (size_t)got, &quit) : 0, room = TYPED - t->held_n;
+	memcpy(t->held + t->held_n, keys, n < room ? n : room);
+	t->held_n += n < room ? n : room;
+	if (quit && t->quit)
+		t->quit(t->quit_arg);
+	vio_stream_host_came(&t->host);
+}
+
+static bool has_typed(struct vio_stream_host *h) { return terminal_of(h)->held_n || terminal_of(h)->ended; }
+
 static long typed_prefixed(struct vio_stream_host *h, struct vio_cur *c)
 {
 	struct terminal *t = terminal_of(h);
-	char keys[TYPED];
-	bool quit = false;
-	long got = read(h->in.fd, keys, c->left < TYPED ? (size_t)c->left : TYPED);
+	size_t n = c->left < t->held_n ? (size_t)c->left : t->held_n;
 
-	if (got <= 0)
-		return got;
-	size_t n = strip_prefixed(t, keys, (size_t)got, &quit);
-	if (quit && t->quit)
-		t->quit(t->quit_arg);
-	vio_cur_put(c, keys, n);
-	if (!n)
+	if (!n && !t->ended)
 		errno = EAGAIN;
-	return n ? (long)n : -1;
+	if (!n)
+		return t->ended ? 0 : -1;
+	vio_cur_put(c, t->held, n);
+	t->held_n -= n;
+	memmove(t->held, t->held + n, t->held_n);
+	return (long)n;
+}
+
+static bool read_ahead(struct terminal *t, char *why)
+{
+	t->typing = (struct vio_watch){ .fd = fcntl(t->host.in.fd, F_DUPFD_CLOEXEC, 3), .events = EPOLLIN, .ready = on_typing, .arg = t };
+	t->host.get = typed_prefixed;
+	t->host.has = has_typed;
+	return (t->typing.fd >= 0 && vio_loop_watch(t->host.loop, &t->typing)) ||
+	    vio_refuse(why, "cannot watch a terminal: %s; raise the limit of open files (ulimit -n)", strerror(errno));
 }
 
 static long typed(struct vio_stream_host *h, struct vio_cur *c)
@@ -171,7 +212,9 @@ static bool make_raw(struct terminal *t, char *why)
 	if (tcsetattr(t->host.in.fd, TCSANOW, &raw))
 		return vio_refuse(why, "cannot set up the terminal: %s; start in the foreground", strerror(errno));
 	t->raw = true;
-	t->host.get = t->prefixed ? typed_prefixed : typed;
+	t->host.get = typed;
+	if (t->prefixed && !read_ahead(t, why))
+		return false;
 	sigemptyset(&set);
 	sigaddset(&set, SIGWINCH);
 	sigprocmask(SIG_BLOCK, &set, NULL);
