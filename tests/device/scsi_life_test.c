@@ -651,7 +651,7 @@ static void state_is_saved_and_loaded(void **state)
 	assert_int_equal(vio_le32_get(c->sense_size), 48);
 	for (size_t k = 0; k < n; k++)
 		assert_non_null(other->g->dev->type->load(other->g->dev, saved, k));
-	saved[12] = 9;				/* a unit that is not there */
+	saved[16] = 9;				/* a unit that is not there */
 	assert_non_null(strstr(other->g->dev->type->load(other->g->dev, saved, n), "the same units"));
 	scsi_close(b);
 	scsi_close(other);

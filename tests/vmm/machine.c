@@ -174,7 +174,7 @@ static uint32_t plug(struct bed *b, unsigned port) { return (uint32_t)vmm_bus_re
 static void test_plug(void **state)
 {
 	struct bed b;
-	struct rng r = { 0 }, s = { 0 };
+	struct rng r = { 0 }, s = { 0 }, t = { 0 };
 	(void)state;
 	NEEDS_KVM();
 	make(&b, VMM_WIRE_PCI);
@@ -197,10 +197,11 @@ static void test_plug(void **state)
 	assert_int_equal(config(&b, 5, 0, 4), UINT32_MAX);
 	assert_false(vmm_unplug(b.m, "rng1", b.why));
 	assert_string_equal(b.why, "there is no device called rng1");
-	assert_null(attach(&b, &(struct rng){ 0 }, "rng0", 0));
+	assert_null(attach(&b, &t, "rng0", 0));
 	assert_non_null(strstr(b.why, "choose another name"));
 	vmm_detach(vmm_device_named(b.m, "rng0"));
 	vio_loop_ask(vio_thread_loop(b.thread), close_rng, &r);
+	vio_loop_ask(vio_thread_loop(b.thread), close_rng, &t);
 	vio_loop_ask(vio_thread_loop(b.thread), close_rng, &s);
 	unmake(&b);
 }
