@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <sys/socket.h>
 #include <vmm/migrate.h>
+#include <vmm/x86/machine.h>
 
 /* Writes into each of 512 pages, for ever. */
 GUEST(guest_busy, "2: mov $0x400000, %rdi; 1: incq (%rdi); add $4096, %rdi; cmp $0x600000, %rdi; jb 1b; incq 0x200000; jmp 2b");
@@ -165,6 +166,46 @@ static void test_other_machines(void **state)
 	}
 	free(shot.bytes);
 	without_rng(&a, &r);
+}
+
+/* ---- The local timer ---- */
+
+enum { LVT_TIMER = 0x320, SPURIOUS = 0xf0, DEADLINE_MODE = 0x40000, MSR_TSC = 0x10, MSR_TSC_DEADLINE = 0x6e0 };
+
+static uint64_t msr(const struct vmm_vcpu *v, uint32_t index)
+{
+	struct kvm_msr_entry e = { .index = index };
+	assert_true(vmm_x86_msr(v->fd, KVM_GET_MSRS, &e));
+	return e.data;
+}
+
+static void set_apic(struct kvm_lapic_state *l, unsigned at, uint32_t v) { memcpy(l->regs + at, &v, sizeof v); }
+
+/* A processor that sleeps until its timer's deadline would sleep for ever without it. */
+static void test_deadline(void **state)
+{
+	struct bed a, b;
+	static unsigned char bytes[VMM_ARCH_STATE];
+	struct kvm_lapic_state apic;
+	(void)state;
+	NEEDS_KVM();
+	make(&a, VMM_WIRE_PCI);
+	make(&b, VMM_WIRE_PCI);
+	struct vmm_vcpu *v = &a.m->vcpu[0], *w = &b.m->vcpu[0];
+	assert_int_equal(vmm_ioctl(v->fd, KVM_GET_LAPIC, &apic), 0);
+	set_apic(&apic, SPURIOUS, 0x1ff);
+	set_apic(&apic, LVT_TIMER, DEADLINE_MODE | 0x40);
+	assert_int_equal(vmm_ioctl(v->fd, KVM_SET_LAPIC, &apic), 0);
+	struct kvm_msr_entry deadline = { .index = MSR_TSC_DEADLINE, .data = msr(v, MSR_TSC) + (UINT64_C(1) << 44) };
+	assert_true(vmm_x86_msr(v->fd, KVM_SET_MSRS, &deadline));
+	if (msr(v, MSR_TSC_DEADLINE) != deadline.data)
+		SKIP_BECAUSE("this KVM's timer knows no deadlines");
+	size_t n = vmm_arch_save(a.m, 0, bytes, sizeof bytes);
+	assert_true(n <= sizeof bytes);
+	assert_null(vmm_arch_load(b.m, 0, bytes, n));
+	assert_int_equal(msr(w, MSR_TSC_DEADLINE), deadline.data);
+	unmake(&a);
+	unmake(&b);
 }
 
 /* ---- Damage ---- */
@@ -485,6 +526,7 @@ int main(void)
 		TS(test_snapshot, "a snapshot, restored in another machine, goes on where it stood (PCI)", false),
 		TS(test_snapshot, "a snapshot, restored in another machine, goes on where it stood (MMIO)", true),
 		T(test_other_machines, "a snapshot of another machine is refused by what is different"),
+		T(test_deadline, "a processor's timer has its deadline in the other machine too"),
 		T(test_cut, "a snapshot that was cut short is refused, wherever"),
 		T(test_damaged, "a snapshot that was damaged is refused, and with right checksums it breaks nothing"),
 		T(test_migration, "a running machine moves"),

@@ -30,8 +30,8 @@ static const struct kind of_vcpu[] = {
 	{ KVM_GET_XCRS, KVM_SET_XCRS, sizeof(struct kvm_xcrs), "extended control registers" },
 	{ KVM_GET_XSAVE, KVM_SET_XSAVE, sizeof(struct kvm_xsave), "vector registers" },
 	{ KVM_GET_DEBUGREGS, KVM_SET_DEBUGREGS, sizeof(struct kvm_debugregs), "debug registers" },
-	{ 0, 0, 0, "model specific registers" },
 	{ KVM_GET_LAPIC, KVM_SET_LAPIC, sizeof(struct kvm_lapic_state), "interrupt controller" },
+	{ 0, 0, 0, "model specific registers" },		/* behind it: a deadline means nothing to a timer that is not in that mode */
 	{ KVM_GET_MP_STATE, KVM_SET_MP_STATE, sizeof(struct kvm_mp_state), "state of running" },
 	{ KVM_GET_VCPU_EVENTS, KVM_SET_VCPU_EVENTS, sizeof(struct kvm_vcpu_events), "pending events" },
 };
@@ -39,7 +39,7 @@ static const struct kind of_machine[] = {
 	{ KVM_GET_IRQCHIP, KVM_SET_IRQCHIP, sizeof(struct kvm_irqchip), "I/O APIC" },
 	{ KVM_GET_CLOCK, KVM_SET_CLOCK, sizeof(struct kvm_clock_data), "clock" },
 };
-enum { VCPU_KINDS = sizeof of_vcpu / sizeof *of_vcpu, MACHINE_KINDS = sizeof of_machine / sizeof *of_machine, MSR_KIND = 5 };
+enum { VCPU_KINDS = sizeof of_vcpu / sizeof *of_vcpu, MACHINE_KINDS = sizeof of_machine / sizeof *of_machine, MSR_KIND = 6, MSR_TSC_DEADLINE = 0x6e0 };
 
 union room {
 	unsigned char bytes[XSAVE_MAX];
@@ -111,17 +111,22 @@ size_t vmm_arch_save(struct vmm *m, int vcpu, void *to, size_t room)
 
 /* ---- Loading ---- */
 
+/* Some can be read and not written; those that are still as they should be do no harm. */
+static bool set_msr(int fd, struct kvm_msr_entry e)
+{
+	uint64_t wanted = e.data;
+	return vmm_x86_msr(fd, KVM_SET_MSRS, &e) || (vmm_x86_msr(fd, KVM_GET_MSRS, &e) && e.data == wanted);
+}
+
+/* The timer's deadline is the last: it is a time of the clock that is among them. */
 static bool set_msrs(int fd, const union room *r)
 {
 	bool ok = true;
 
-	for (uint32_t i = 0; i < r->msrs.count; i++) {
-		struct kvm_msr_entry e = r->msrs.entry[i];
-		uint64_t wanted = e.data;
-		/* Some can be read and not written; those that are still as they should be do no harm. */
-		if (!vmm_x86_msr(fd, KVM_SET_MSRS, &e))
-			ok &= vmm_x86_msr(fd, KVM_GET_MSRS, &e) && e.data == wanted;
-	}
+	for (int last = 0; last < 2; last++)
+		for (uint32_t i = 0; i < r->msrs.count; i++)
+			if ((r->msrs.entry[i].index == MSR_TSC_DEADLINE) == last)
+				ok &= set_msr(fd, r->msrs.entry[i]);
 	return ok;
 }
 
