@@ -35,7 +35,7 @@ class Printer:
 
 def lane(place, options, wire, printer):
 	"""All that is tried over one wire, one after the other. Whatever goes wrong is a row."""
-	for name, function in machinetests.groups(wire, options.groups):
+	for name, function in machinetests.groups(wire, options.groups, options.emulated):
 		bench = machinetests.Bench(place, options.build, wire, options.only, printer.step)
 		try:
 			printer.rows(function(bench))
@@ -49,6 +49,7 @@ def main():
 	parser.add_argument("build")
 	parser.add_argument("groups", nargs="*")
 	parser.add_argument("--wires", default=",".join(viorun.WIRES))
+	parser.add_argument("--emulated", action="store_true", help="this KVM is not a processor's")
 	parser.add_argument("--only", type=lambda names: names.split(","))
 	options = parser.parse_args()
 	printer = Printer()

@@ -32,6 +32,8 @@ class MachineJob:
 		vmlinux.extract(qemu.kernel()[0], place.file("vmlinux"))
 		environment = {"VIO_GUEST_TOOLS": place.path}
 		command = [sys.executable, INNER, os.path.abspath(build), *groups, f"--wires={','.join(wires)}"]
+		if self.nested:
+			command.append("--emulated")
 		if only:
 			command.append(f"--only={','.join(only)}")
 		if self.nested:

@@ -288,5 +288,15 @@ GROUPS = (      # (name, function, wires, those over which it is tried unless gr
 )
 
 
-def groups(wire, wanted):
-	return [(name, function) for name, function, wires, always in GROUPS if wire in (wires if name in wanted else () if wanted else always)]
+# In an emulated KVM one in three hangs or loses a processor somewhere after the machine's state was set; why is not known. With a
+# KVM of its own they are tried always, and in an emulated one when they are named.
+UNSTEADY = {
+	"moves": "a guest at work is written to a file and restored, then moves to another process, encrypted (PCI)",
+	"again": "a machine restarts when its guest asks for it, and its devices serve anew (MMIO)",
+}
+UNSTEADY_WHY = "an emulated KVM loses a processor of such a machine now and then: name the group to try it"
+
+
+def groups(wire, wanted, emulated=False):
+	return [(name, function) for name, function, wires, always in GROUPS
+		if wire in (wires if name in wanted else () if wanted or (emulated and name in UNSTEADY) else always)]
