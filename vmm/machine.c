@@ -50,7 +50,7 @@ static void on_news(void *arg)
 	else if (what & VMM_NEWS_OFF)
 		tell(m, VMM_EVENT_OFF, NULL);
 	else if (what & VMM_NEWS_RESET && m->moving)
-		m->reset_due = true;	/* it waits in its loop, and is reset here or at the other end */
+		m->reset_due = true;	/* it waits in its loop, stays here, and is reset when the migration has ended */
 	else if (what & VMM_NEWS_RESET && vmm_reset(m, why))
 		tell(m, VMM_EVENT_RESET, NULL);
 	else if (what & VMM_NEWS_RESET)

@@ -16,6 +16,7 @@ struct vmm_migration {
 	struct vmm_moving_told told;
 	bool cancel;			/* atomic */
 	bool was_running, frozen;
+	bool refused;			/* source: the other end has said so, in a record that is whole */
 	enum vmm_moved moved;
 	uint64_t began, paused_at;
 	uint8_t *bits;			/* pages to be sent */
@@ -72,7 +73,7 @@ static bool stand_still(struct vmm_migration *g)
 	g->was_running = m->running;
 	g->paused_at = vio_now_ns();
 	vmm_pause(m);
-	if (__atomic_load_n(&m->news_bits, __ATOMIC_SEQ_CST))
+	if (m->reset_due || __atomic_load_n(&m->news_bits, __ATOMIC_SEQ_CST))
 		return vio_refuse(g->why, "the guest has just switched itself off, or asked for a reset");
 	if (!vmm_freeze(m, g->why))
 		return false;
@@ -150,7 +151,8 @@ static bool answer(struct vmm_migration *g, uint32_t wanted)
 {
 	if (!vmm_in_next(&g->in))
 		return vio_refuse(g->why, "the other end does not answer: %s", g->in.why);
-	if (g->in.kind == VMM_RECORD_REFUSED)
+	g->refused = g->in.kind == VMM_RECORD_REFUSED;
+	if (g->refused)
 		return vio_refuse(g->why, "the other end says: %.*s", (int)(g->in.length < 400 ? g->in.length : 400), (const char *)g->in.data);
 	return g->in.kind == wanted || vio_refuse(g->why, "the other end answers something else than was asked");
 }
@@ -164,7 +166,7 @@ static bool send_go(struct vmm_migration *g)
 	g->moved = VMM_MOVED_PERHAPS;	/* from the first byte on */
 	if (!vmm_out_put(&g->out, VMM_RECORD_GO, 0, &running, 1, NULL, 0) || !vmm_out_flush(&g->out) || !answer(g, VMM_RECORD_DONE)) {
 		/* A refusal is an answer: it does not run there. */
-		if (g->in.kind == VMM_RECORD_REFUSED && !g->out.failed)
+		if (g->refused)
 			g->moved = VMM_MOVED_NOT;
 		else if (!g->why[0])
 			vio_refuse(g->why, "%s", g->out.why);
@@ -202,6 +204,17 @@ static bool say(struct vmm_migration *g, uint32_t kind, const char *words)
 	return (vmm_out_put(&g->out, kind, 0, words, strlen(words), NULL, 0) && vmm_out_flush(&g->out)) || vio_refuse(g->why, "%s", g->out.why);
 }
 
+/* What went wrong here is told there, if it still can be. */
+static bool say_why(struct vmm_migration *g)
+{
+	char why[VIO_WHY];
+
+	memcpy(why, g->why, sizeof why);
+	say(g, VMM_RECORD_REFUSED, why);
+	memcpy(g->why, why, sizeof why);
+	return false;
+}
+
 static bool load_all(struct vmm_migration *g)
 {
 	struct vmm_seen seen = { 0 };
@@ -237,13 +250,8 @@ static bool destination(struct vmm_migration *g)
 	vmm_out_begin(&g->out, g->how.channel, vmm_stream_arch());
 	if (!vmm_in_begin(&g->in, g->how.channel, vmm_stream_arch()))
 		return vio_refuse(g->why, "%s", g->in.why);
-	if (!load_all(g)) {
-		char why[VIO_WHY];
-		memcpy(why, g->why, sizeof why);
-		say(g, VMM_RECORD_REFUSED, why);
-		memcpy(g->why, why, sizeof why);
-		return false;
-	}
+	if (!load_all(g))
+		return say_why(g);
 	if (!say(g, VMM_RECORD_READY, ""))
 		return false;
 	if (!vmm_in_next(&g->in))
@@ -251,16 +259,9 @@ static bool destination(struct vmm_migration *g)
 	if (g->in.kind != VMM_RECORD_GO || g->in.length != 1)
 		return vio_refuse(g->why, "the other end says something else than was expected");
 	g->was_running = g->in.data[0];
-	if (!at_home(g, take_over)) {
-		char why[VIO_WHY];
-		memcpy(why, g->why, sizeof why);
-		say(g, VMM_RECORD_REFUSED, why);
-		memcpy(g->why, why, sizeof why);
-		return false;
-	}
-	char ignored[VIO_WHY];
-	if (!say(g, VMM_RECORD_DONE, ""))	/* it runs here all the same */
-		memcpy(ignored, g->why, sizeof ignored);
+	if (!at_home(g, take_over))
+		return say_why(g);
+	say(g, VMM_RECORD_DONE, "");	/* whether or not that is heard, it runs here */
 	g->why[0] = 0;
 	return true;
 }

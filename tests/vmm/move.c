@@ -463,6 +463,40 @@ static void test_perhaps(void **state)
 	come_home(&t);
 }
 
+/* Half a refusal is none: it might have been anything. */
+static void test_half_refused(void **state)
+{
+	struct trip t;
+	(void)state;
+	NEEDS_KVM();
+	set_out(&t, guest_count, guest_count_end);
+	t.to.take_fails = true;
+	go(&t, UINT64_MAX, 16 + 16 + 20, 0, 0);
+	arrive(&t);
+	assert_int_equal(t.from.moved, VMM_MOVED_PERHAPS);
+	assert_false(vmm_running(t.from.b.m));
+	assert_false(t.from.took);
+	come_home(&t);
+}
+
+/* The guest asks for a reset while its memory is sent: it stays, and is reset here. */
+static void test_reset_meanwhile(void **state)
+{
+	struct trip t;
+	(void)state;
+	NEEDS_KVM();
+	set_out(&t, guest_count, guest_count_end);
+	go(&t, UINT64_MAX, UINT64_MAX, 0, 1 << 16);	/* the first round takes a while, */
+	vmm_news(t.from.b.m, VMM_NEWS_RESET);		/* in which this comes */
+	arrive(&t);
+	assert_int_equal(t.from.moved, VMM_MOVED_NOT);
+	while (!t.from.b.events[VMM_EVENT_RESET])
+		vio_loop_run(t.from.b.home);
+	wait_for_progress(&t.from.b);
+	assert_false(vmm_running(t.to.b.m));
+	come_home(&t);
+}
+
 static void test_handing_over(void **state)
 {
 	struct trip t;
@@ -533,6 +567,8 @@ int main(void)
 		T(test_back_and_forth, "one that writes moves with all that it wrote"),
 		T(test_cut_connection, "a cut connection leaves the source running, wherever"),
 		T(test_perhaps, "without an answer to the last word the source stays paused"),
+		T(test_half_refused, "half a refusal of the machine that was handed over is no answer"),
+		T(test_reset_meanwhile, "a guest that asks for a reset meanwhile stays and is reset"),
 		T(test_handing_over, "what only one may have is handed over, or nothing is"),
 		T(test_busy, "a guest that writes faster than can be sent is left where it is"),
 		T(test_cancel, "a migration is canceled"),
