@@ -118,6 +118,8 @@ class Paused:
             with open(disk, "wb") as file:
                 file.truncate(1 << 20)
             control = os.path.join(folder, f"paused{i}.ctl")
+            if os.path.exists(control):     # of one that was killed: this one is not ready yet
+                os.unlink(control)
             if other:
                 command = [*other, "-S", "-serial", "null", "-kernel", kernel, "-drive", f"file={disk},if=none,id=d,format=raw", "-device",
                            "virtio-blk-device,drive=d", "-netdev", "user,id=n", "-device", "virtio-net-device,netdev=n", "-qmp",
